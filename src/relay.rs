@@ -1,0 +1,3 @@
+//! The data plane: one track's packets in, packets out to each child.
+
+pub mod packet;
