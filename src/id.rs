@@ -38,7 +38,11 @@ fn base32_decode<const N: usize>(kind: &'static str, text: &str) -> Result<[u8; 
     let expected = base32_len(&BASE32_NOPAD, N);
     if text.len() != expected {
         let found = text.chars().count();
-        return Err(IdError::Length { kind, expected, found });
+        return Err(IdError::Length {
+            kind,
+            expected,
+            found,
+        });
     }
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err(IdError::Alphabet { kind });
@@ -187,6 +191,16 @@ counter!(
     u32
 );
 
+/// One connection between two nodes, named alike on both ends: the child that offered it and the
+/// child's number for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LinkKey {
+    /// The node that sent the offer.
+    pub child: NodeId,
+    /// The child's number for this attempt.
+    pub link: LinkId,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,12 +216,27 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_identifier() {
-        assert!(matches!("abc".parse::<StreamId>(), Err(IdError::Length { found: 3, .. })));
-        assert!(matches!("A".repeat(52).parse::<StreamId>(), Err(IdError::Alphabet { .. })));
-        assert!(matches!("1".repeat(26).parse::<NodeId>(), Err(IdError::Alphabet { .. })));
+        assert!(matches!(
+            "abc".parse::<StreamId>(),
+            Err(IdError::Length { found: 3, .. })
+        ));
+        assert!(matches!(
+            "A".repeat(52).parse::<StreamId>(),
+            Err(IdError::Alphabet { .. })
+        ));
+        assert!(matches!(
+            "1".repeat(26).parse::<NodeId>(),
+            Err(IdError::Alphabet { .. })
+        ));
         // The last character of a node id carries three unused bits, which must be zero.
-        assert!(matches!("z".repeat(26).parse::<NodeId>(), Err(IdError::Alphabet { .. })));
-        assert!(matches!("é".repeat(26).parse::<StreamId>(), Err(IdError::Alphabet { .. })));
+        assert!(matches!(
+            "z".repeat(26).parse::<NodeId>(),
+            Err(IdError::Alphabet { .. })
+        ));
+        assert!(matches!(
+            "é".repeat(26).parse::<StreamId>(),
+            Err(IdError::Alphabet { .. })
+        ));
     }
 
     #[test]

@@ -58,3 +58,6 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A parent that sent neither media nor heartbeat for this long is gone: four heartbeats.
 pub const PARENT_SILENCE: Duration = Duration::from_millis(1000);
+
+/// Largest signed description of a stream in bytes: four tracks with long format parameters.
+pub const MAX_STREAM_INFO: usize = 4 * 1024;

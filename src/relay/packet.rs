@@ -26,17 +26,19 @@ pub enum EndToEndExtension {
 
 impl EndToEndExtension {
     /// Every end-to-end extension.
-    pub const ALL: [Self; 4] =
-        [Self::VideoOrientation, Self::AudioLevel, Self::AbsCaptureTime, Self::DependencyDescriptor];
+    pub const ALL: [Self; 4] = [
+        Self::VideoOrientation,
+        Self::AudioLevel,
+        Self::AbsCaptureTime,
+        Self::DependencyDescriptor,
+    ];
 
     /// Its name in SDP (`a=extmap`, RFC 8285).
     pub const fn uri(self) -> &'static str {
         match self {
             Self::VideoOrientation => "urn:3gpp:video-orientation",
             Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
-            Self::AbsCaptureTime => {
-                "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
-            }
+            Self::AbsCaptureTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
             Self::DependencyDescriptor => {
                 "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
             }

@@ -1,0 +1,3 @@
+//! What travels between programs.
+
+pub mod announcement;
