@@ -61,3 +61,22 @@ pub const PARENT_SILENCE: Duration = Duration::from_millis(1000);
 
 /// Largest signed description of a stream in bytes: four tracks with long format parameters.
 pub const MAX_STREAM_INFO: usize = 4 * 1024;
+
+/// Most children one report names: [`MAX_CHILDREN`], and as many that are just moving.
+pub const MAX_REPORTED_CHILDREN: usize = 2 * MAX_CHILDREN as usize;
+
+/// Time between two reports of a peer to its tracker.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(1000);
+
+/// A peer that was silent this long has departed: three reports and some jitter.
+pub const LEASE: Duration = Duration::from_millis(3500);
+
+/// A slot that was given away and not confirmed for this long is free again: a handshake takes a
+/// few round trips, and a child gives up on a parent after 4 s.
+pub const RESERVATION: Duration = Duration::from_secs(5);
+
+/// A connection that does not stand after this long will not: the child asks for another parent.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Most peers a page's view of the tree names; a larger tree is shown around the viewer.
+pub const MAX_TREE_VIEW: usize = 64;
