@@ -15,5 +15,6 @@
 
 pub mod id;
 pub mod limits;
+pub mod peer;
 pub mod relay;
 pub mod wire;

@@ -1,0 +1,247 @@
+//! What happens on links: they stand, they speak, they end.
+
+use std::time::Instant;
+
+use super::liveness::Liveness;
+use super::{Peer, PeerEvent, PeerOutput, Stage};
+use crate::id::LinkKey;
+use crate::wire::PROTOCOL_VERSION;
+use crate::wire::peer::{PeerHello, PeerMessage};
+use crate::wire::tracker::{ClientMessage, Lost, LostReason, RefuseReason};
+
+impl Peer {
+    pub(super) fn link_connected(&mut self, now: Instant, link: LinkKey) {
+        let origin = self.origin;
+        if let Some(child) = self.children.get_mut(link) {
+            child.liveness = Some(Liveness::new(now, origin));
+            self.outputs.push_back(PeerOutput::AddChild { link });
+            self.event(PeerEvent::ChildUp { link });
+            self.hello(link);
+            return;
+        }
+        let Some(attempt) = self.upstream.get_mut(link) else {
+            self.outputs.push_back(PeerOutput::Close { link });
+            return;
+        };
+        attempt.connected(now, origin);
+        let generation = attempt.generation;
+        self.hello(link);
+        if self.upstream.feeding.is_none() {
+            // Nothing plays, so nothing is lost by taking this one in already now.
+            self.upstream.feeding = self.upstream.coming.take();
+            self.outputs
+                .push_back(PeerOutput::Feeding { link: Some(link) });
+            self.tell_tracker(ClientMessage::Attached { link, generation });
+        }
+    }
+
+    fn hello(&mut self, link: LinkKey) {
+        let hello = PeerHello {
+            version: PROTOCOL_VERSION,
+            node: self.node(),
+            path: self.path(),
+            info: self.signed.clone(),
+            heads: self.media.heads.clone(),
+        };
+        self.send(link, PeerMessage::Hello(hello));
+    }
+
+    /// The first media over a link: it feeds from now on, and a former parent is let go.
+    pub(super) fn first_media(&mut self, link: LinkKey) {
+        if self
+            .upstream
+            .coming
+            .as_ref()
+            .is_some_and(|attempt| attempt.link == link)
+        {
+            let generation = self.upstream.coming.as_ref().map(|a| a.generation);
+            let former = std::mem::replace(&mut self.upstream.feeding, self.upstream.coming.take());
+            self.outputs
+                .push_back(PeerOutput::Feeding { link: Some(link) });
+            if let Some(generation) = generation {
+                self.tell_tracker(ClientMessage::Attached { link, generation });
+            }
+            if let Some(former) = former {
+                self.send(former.link, PeerMessage::Bye);
+                self.outputs
+                    .push_back(PeerOutput::Close { link: former.link });
+            }
+        }
+        let parent = self.parent();
+        let healed = std::mem::replace(&mut self.ever_attached, true);
+        if healed {
+            self.heals += 1;
+        }
+        if let Some(parent) = parent {
+            self.event(PeerEvent::Attached { parent, healed });
+        }
+    }
+
+    pub(super) fn peer_message(&mut self, now: Instant, link: LinkKey, message: PeerMessage) {
+        if let Err(error) = message.check() {
+            self.event(PeerEvent::Refused(format!("a message of a peer: {error}")));
+            self.close_link(now, link);
+            return;
+        }
+        if self.children.contains(link) {
+            self.child_message(now, link, message);
+        } else if self.upstream.get_mut(link).is_some() {
+            self.parent_message(now, link, message);
+        }
+    }
+
+    fn child_message(&mut self, now: Instant, link: LinkKey, message: PeerMessage) {
+        let Some(liveness) = self
+            .children
+            .get_mut(link)
+            .and_then(|child| child.liveness.as_mut())
+        else {
+            return;
+        };
+        liveness.heard(now);
+        match message {
+            PeerMessage::Heartbeat(heartbeat) => liveness.receive(now, heartbeat),
+            PeerMessage::Activate { from } => {
+                self.outputs
+                    .push_back(PeerOutput::ActivateChild { link, from });
+            }
+            PeerMessage::Deactivate => {
+                self.outputs.push_back(PeerOutput::DeactivateChild { link });
+            }
+            PeerMessage::KeyFrame { track } => {
+                self.outputs
+                    .push_back(PeerOutput::ChildKeyFrame { link, track });
+            }
+            PeerMessage::Bye => self.drop_child(link),
+            PeerMessage::Hello(hello) => {
+                if hello.version != PROTOCOL_VERSION {
+                    self.drop_child(link);
+                }
+            }
+            // Only a parent describes the stream.
+            PeerMessage::Info(_) => {}
+        }
+    }
+
+    fn parent_message(&mut self, now: Instant, link: LinkKey, message: PeerMessage) {
+        let node = self.node();
+        let Some(attempt) = self.upstream.get_mut(link) else {
+            return;
+        };
+        let Some(liveness) = attempt.liveness_mut() else {
+            return;
+        };
+        liveness.heard(now);
+        match message {
+            PeerMessage::Heartbeat(heartbeat) => {
+                let looped = heartbeat.path.contains(&node);
+                liveness.receive(now, heartbeat);
+                if looped {
+                    self.lose_parent(now, link, LostReason::Unusable);
+                }
+            }
+            PeerMessage::Hello(hello) => {
+                let named = attempt.parent;
+                if hello.version != PROTOCOL_VERSION
+                    || named != Some(hello.node)
+                    || hello.path.contains(&node)
+                {
+                    self.lose_parent(now, link, LostReason::Unusable);
+                    return;
+                }
+                if let Some(liveness) = attempt.liveness_mut() {
+                    liveness.remote.path = hello.path;
+                    liveness.remote.heads.clone_from(&hello.heads);
+                }
+                if let Some(signed) = hello.info {
+                    self.learn_tracks(now, link, signed);
+                }
+                self.outputs.push_back(PeerOutput::Heads {
+                    link,
+                    heads: hello.heads,
+                });
+                if let Some(attempt) = self.upstream.get_mut(link) {
+                    attempt.greeted(now);
+                }
+            }
+            PeerMessage::Info(signed) => self.learn_tracks(now, link, signed),
+            PeerMessage::Bye => self.lose_parent(now, link, LostReason::Closed),
+            // Only a child asks for media.
+            PeerMessage::Activate { .. }
+            | PeerMessage::Deactivate
+            | PeerMessage::KeyFrame { .. } => {}
+        }
+    }
+
+    pub(super) fn link_closed(&mut self, now: Instant, link: LinkKey, reached: bool) {
+        if self.children.contains(link) {
+            self.drop_child(link);
+            return;
+        }
+        let reason = if reached {
+            LostReason::Closed
+        } else {
+            LostReason::Unreachable
+        };
+        self.lose_parent(now, link, reason);
+    }
+
+    pub(super) fn rejected(&mut self, now: Instant, link: LinkKey, reason: RefuseReason) {
+        if self.children.remove(link) {
+            self.tell_tracker(ClientMessage::Refuse { link, reason });
+        } else {
+            self.lose_parent(now, link, LostReason::Unusable);
+        }
+    }
+
+    /// Ends a link for something its other end did.
+    fn close_link(&mut self, now: Instant, link: LinkKey) {
+        if self.children.contains(link) {
+            self.send(link, PeerMessage::Bye);
+            self.drop_child(link);
+        } else {
+            self.lose_parent(now, link, LostReason::Unusable);
+        }
+    }
+
+    pub(super) fn drop_child(&mut self, link: LinkKey) {
+        let connected = self
+            .children
+            .get_mut(link)
+            .is_some_and(|child| child.liveness.is_some());
+        if !self.children.remove(link) {
+            return;
+        }
+        self.outputs.push_back(PeerOutput::RemoveChild { link });
+        self.outputs.push_back(PeerOutput::Close { link });
+        if connected {
+            self.event(PeerEvent::ChildDown { link });
+        }
+    }
+
+    /// A link to a parent is of no use any more; another is asked for.
+    pub(super) fn lose_parent(&mut self, now: Instant, link: LinkKey, reason: LostReason) {
+        let fed = self
+            .upstream
+            .feeding
+            .as_ref()
+            .is_some_and(|attempt| attempt.link == link);
+        let Some(attempt) = self.upstream.take(link) else {
+            return;
+        };
+        if matches!(attempt.stage, Stage::Connected { .. }) {
+            self.send(link, PeerMessage::Bye);
+        }
+        self.outputs.push_back(PeerOutput::Close { link });
+        if let Some(parent) = attempt.parent {
+            self.upstream.lost = Some(Lost { parent, reason });
+            self.event(PeerEvent::ParentLost { parent, reason });
+        }
+        if fed {
+            self.outputs.push_back(PeerOutput::Feeding { link: None });
+        }
+        if self.upstream.feeding.is_none() && self.upstream.coming.is_none() {
+            self.join_at = Some(now);
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! The session with the tracker: introduction, proof of the key, orders about links.
+
+use std::time::{Duration, Instant};
+
+use super::{Peer, PeerEvent, PeerOutput, RETRY_JOIN, Role, Stage};
+use crate::id::{Generation, LinkKey, NodeId};
+use crate::limits::REPORT_INTERVAL;
+use crate::wire::PROTOCOL_VERSION;
+use crate::wire::announcement::{CHALLENGE_DOMAIN, SignedStreamInfo, StreamInfo, sign};
+use crate::wire::peer::PeerMessage;
+use crate::wire::tracker::{
+    ClientMessage, ErrorCode, Hello, IceServer, Join, LostReason, PeerClass, Publish, RefuseReason,
+    ServerMessage, StreamState, StreamStatus, Welcome, challenge_text,
+};
+
+/// Shortest interval between reports a tracker may ask for.
+const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// Longest interval between reports a tracker may ask for.
+const REPORT_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// How far the session is.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// No connection.
+    #[default]
+    Down,
+    /// Connected, not welcomed.
+    Greeting,
+    /// Welcomed; a root's proof is under way.
+    Proving,
+    /// In service.
+    Ready,
+}
+
+/// The session with the tracker.
+#[derive(Debug, Default)]
+pub struct Session {
+    phase: Phase,
+    authority: String,
+    ice_servers: Vec<IceServer>,
+    report_interval: Duration,
+    report_at: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn close(&mut self) {
+        self.phase = Phase::Down;
+        self.report_at = None;
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase != Phase::Down
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    pub(super) fn ice_servers(&self) -> &[IceServer] {
+        &self.ice_servers
+    }
+
+    /// Whether a report is due now; plans the next.
+    pub(super) fn report_due(&mut self, now: Instant) -> bool {
+        let due = self.is_ready() && self.report_at.is_some_and(|at| at <= now);
+        if due {
+            self.report_at = Some(now + self.report_interval);
+        }
+        due
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.report_at.filter(|_| self.is_ready())
+    }
+}
+
+impl Peer {
+    pub(super) fn tracker_up(&mut self, authority: String) {
+        self.session.phase = Phase::Greeting;
+        self.session.authority = authority;
+        self.tell_tracker(ClientMessage::Hello(Hello {
+            version: PROTOCOL_VERSION,
+            node: self.config.node,
+            class: PeerClass::Native,
+            agent: self.config.agent.clone(),
+            slots: self.config.slots,
+        }));
+    }
+
+    pub(super) fn tracker_message(&mut self, now: Instant, message: ServerMessage) {
+        match message {
+            ServerMessage::Welcome(welcome) => self.welcomed(now, welcome),
+            ServerMessage::Challenge { nonce } => self.challenged(&nonce),
+            ServerMessage::Published => self.published(),
+            ServerMessage::Waiting { reason, ahead } => {
+                self.event(PeerEvent::Waiting { reason, ahead });
+            }
+            ServerMessage::Assigned {
+                link,
+                parent,
+                generation,
+                info,
+                ..
+            } => {
+                self.assigned(now, link, parent, generation, info);
+            }
+            ServerMessage::Answer { link, sdp } => {
+                if self.upstream.get_mut(link).is_some() {
+                    self.outputs.push_back(PeerOutput::SetAnswer { link, sdp });
+                }
+            }
+            ServerMessage::Candidate { link, candidate } => {
+                if self.children.contains(link) || self.upstream.get_mut(link).is_some() {
+                    self.outputs
+                        .push_back(PeerOutput::AddCandidate { link, candidate });
+                }
+            }
+            ServerMessage::Expect {
+                link, class, offer, ..
+            } => {
+                self.expect(now, link, class, offer);
+            }
+            ServerMessage::Release { link } => {
+                if self.children.contains(link) {
+                    self.send(link, PeerMessage::Bye);
+                    self.drop_child(link);
+                }
+            }
+            ServerMessage::Stream(status) => self.stream_changed(&status),
+            ServerMessage::Error { code, message, .. } => self.refused(now, code, message),
+            ServerMessage::Tree(_) => {}
+        }
+    }
+
+    pub(super) fn offer_ready(&mut self, link: LinkKey, sdp: String) {
+        let lost = self.upstream.lost;
+        let stream = self.stream;
+        let Some(attempt) = self.upstream.get_mut(link) else {
+            return;
+        };
+        if !matches!(attempt.stage, Stage::Offering) {
+            return;
+        }
+        attempt.stage = Stage::Asking;
+        if !self.session.is_ready() {
+            // The tracker went away meanwhile; a new offer follows when it is back.
+            self.upstream.coming = None;
+            self.outputs.push_back(PeerOutput::Close { link });
+            return;
+        }
+        self.upstream.lost = None;
+        self.tell_tracker(ClientMessage::Join(Join {
+            stream,
+            link: link.link,
+            offer: sdp,
+            lost,
+        }));
+    }
+
+    pub(super) fn local_candidate(&mut self, link: LinkKey, candidate: String) {
+        if self.children.contains(link) || self.upstream.get_mut(link).is_some() {
+            self.tell_tracker(ClientMessage::Candidate { link, candidate });
+        }
+    }
+
+    /// A root's tracks: signed, told to the tracker and to the children.
+    pub(super) fn set_tracks(&mut self, info: StreamInfo) {
+        let Role::Root { key, .. } = &self.config.role else {
+            return;
+        };
+        match SignedStreamInfo::sign(&info, key) {
+            Ok(signed) => {
+                self.signed = Some(signed.clone());
+                self.info = Some(info.clone());
+                self.outputs.push_back(PeerOutput::Tracks(info));
+                if self.session.is_ready() {
+                    self.tell_tracker(ClientMessage::Info(signed));
+                }
+            }
+            Err(error) => self.event(PeerEvent::Failed(error.to_string())),
+        }
+    }
+
+    fn welcomed(&mut self, now: Instant, welcome: Welcome) {
+        if self.session.phase != Phase::Greeting {
+            return;
+        }
+        let asked = Duration::from_millis(welcome.report_interval_ms.into());
+        let interval = if asked.is_zero() {
+            REPORT_INTERVAL
+        } else {
+            asked
+        };
+        self.session.report_interval = interval.clamp(REPORT_INTERVAL_MIN, REPORT_INTERVAL_MAX);
+        self.session.report_at = Some(now);
+        self.session.ice_servers = welcome.ice_servers;
+        match &self.config.role {
+            Role::Root {
+                epoch,
+                title,
+                listed,
+                ..
+            } => {
+                let publish = Publish {
+                    stream: self.stream,
+                    epoch: *epoch,
+                    title: title.clone(),
+                    listed: *listed,
+                };
+                self.session.phase = Phase::Proving;
+                self.tell_tracker(ClientMessage::Publish(publish));
+            }
+            Role::Viewer { .. } => {
+                self.session.phase = Phase::Ready;
+                self.renew_join();
+            }
+        }
+    }
+
+    /// The tracker that has our request is gone: the request is made anew. A parent that feeds us
+    /// stays until the new session's tracker has given us a place, which costs no packet.
+    fn renew_join(&mut self) {
+        let stale = self
+            .upstream
+            .coming
+            .as_ref()
+            .filter(|attempt| matches!(attempt.stage, Stage::Asking | Stage::Connecting { .. }))
+            .map(|attempt| attempt.link);
+        if let Some(link) = stale {
+            self.upstream.coming = None;
+            self.outputs.push_back(PeerOutput::Close { link });
+        }
+        if self.upstream.feeding.is_some() && self.upstream.coming.is_none() {
+            self.begin_join();
+        }
+    }
+
+    fn challenged(&mut self, nonce: &str) {
+        let Role::Root { key, .. } = &self.config.role else {
+            return;
+        };
+        let text = challenge_text(nonce, &self.session.authority, &self.config.node);
+        let signature = sign(key, CHALLENGE_DOMAIN, text.as_bytes());
+        self.tell_tracker(ClientMessage::Prove { signature });
+    }
+
+    fn published(&mut self) {
+        if self.session.phase != Phase::Proving {
+            return;
+        }
+        self.session.phase = Phase::Ready;
+        self.event(PeerEvent::Published);
+        if let Some(signed) = self.signed.clone() {
+            self.tell_tracker(ClientMessage::Info(signed));
+        }
+    }
+
+    fn assigned(
+        &mut self,
+        now: Instant,
+        link: LinkKey,
+        parent: NodeId,
+        generation: Generation,
+        info: SignedStreamInfo,
+    ) {
+        let Some(attempt) = self.upstream.get_mut(link) else {
+            return;
+        };
+        let open = matches!(attempt.stage, Stage::Asking | Stage::Connecting { .. });
+        if !open || (attempt.parent.is_some() && generation <= attempt.generation) {
+            return;
+        }
+        attempt.parent = Some(parent);
+        attempt.generation = generation;
+        attempt.stage = Stage::Connecting { since: now };
+        self.learn_tracks(now, link, info);
+    }
+
+    fn expect(&mut self, now: Instant, link: LinkKey, class: PeerClass, offer: String) {
+        let refuse = if self.children.contains(link) {
+            return;
+        } else if link.child == self.node() || self.path().contains(&link.child) {
+            Some(RefuseReason::Cycle)
+        } else if self.info.is_none() {
+            Some(RefuseReason::NoMedia)
+        } else if self.children.count() >= usize::from(self.config.slots) {
+            // A child that comes back before its old link was noticed dead takes its own place.
+            let own = self
+                .children
+                .links()
+                .into_iter()
+                .find(|old| old.child == link.child);
+            match own {
+                Some(old) => {
+                    self.drop_child(old);
+                    None
+                }
+                None => Some(RefuseReason::Full),
+            }
+        } else {
+            None
+        };
+        if let Some(reason) = refuse {
+            self.tell_tracker(ClientMessage::Refuse { link, reason });
+            return;
+        }
+        self.children.insert(now, link);
+        let ice_servers = self.session.ice_servers.clone();
+        self.outputs.push_back(PeerOutput::Accept {
+            link,
+            offer,
+            class,
+            ice_servers,
+        });
+    }
+
+    fn stream_changed(&mut self, status: &StreamStatus) {
+        if status.stream != self.stream {
+            return;
+        }
+        self.event(PeerEvent::Stream {
+            state: status.state,
+            viewers: status.viewers,
+            waiting: status.waiting,
+        });
+        if status.state == StreamState::Offline && !self.is_root() {
+            self.stream_ended();
+        }
+    }
+
+    /// The broadcast is over: every link of its tree ends, and a place in its next life is asked
+    /// for at once, which the tracker grants when that begins.
+    fn stream_ended(&mut self) {
+        let standing: Vec<_> = self
+            .upstream
+            .attempts()
+            .filter(|attempt| attempt.parent.is_some())
+            .map(|attempt| attempt.link)
+            .collect();
+        for link in standing {
+            self.upstream.take(link);
+            self.outputs.push_back(PeerOutput::Close { link });
+        }
+        self.upstream.lost = None;
+        self.outputs.push_back(PeerOutput::Feeding { link: None });
+        for link in self.children.links() {
+            self.send(link, PeerMessage::Bye);
+            self.drop_child(link);
+        }
+    }
+
+    fn refused(&mut self, now: Instant, code: ErrorCode, message: String) {
+        let hopeless = match code {
+            ErrorCode::Version | ErrorCode::BadSignature | ErrorCode::StreamBusy => true,
+            ErrorCode::Codec | ErrorCode::Offer => !self.ever_attached,
+            ErrorCode::UnknownStream | ErrorCode::Ended => !self.ever_attached && !self.is_root(),
+            _ => false,
+        };
+        if hopeless {
+            self.event(PeerEvent::Failed(message));
+            return;
+        }
+        let request_refused = matches!(
+            code,
+            ErrorCode::UnknownStream
+                | ErrorCode::Ended
+                | ErrorCode::Overloaded
+                | ErrorCode::Codec
+                | ErrorCode::Offer
+        );
+        if request_refused && !self.is_root() {
+            let asking = self
+                .upstream
+                .coming
+                .as_ref()
+                .filter(|attempt| matches!(attempt.stage, Stage::Asking))
+                .map(|attempt| attempt.link);
+            if let Some(link) = asking {
+                self.upstream.coming = None;
+                self.outputs.push_back(PeerOutput::Close { link });
+            }
+            self.join_at = Some(now + RETRY_JOIN);
+        }
+        self.event(PeerEvent::Refused(message));
+    }
+
+    /// The tracks as the stream's key describes them; from the tracker or from a parent.
+    pub(super) fn learn_tracks(&mut self, now: Instant, link: LinkKey, signed: SignedStreamInfo) {
+        if self.is_root() || self.signed.as_ref() == Some(&signed) {
+            return;
+        }
+        match signed.verify(&self.stream) {
+            Ok(info) => {
+                if self
+                    .info
+                    .as_ref()
+                    .is_some_and(|known| info.epoch <= known.epoch)
+                {
+                    return;
+                }
+                let renewed = self.info.is_some();
+                self.signed = Some(signed);
+                self.info = Some(info.clone());
+                self.media = super::MediaView::default();
+                if renewed {
+                    // Their session descriptions are of the former tracks.
+                    for child in self.children.links() {
+                        self.send(child, PeerMessage::Bye);
+                        self.drop_child(child);
+                    }
+                }
+                self.outputs.push_back(PeerOutput::Tracks(info));
+            }
+            Err(error) => {
+                self.event(PeerEvent::Refused(format!(
+                    "a description of the stream: {error}"
+                )));
+                self.lose_parent(now, link, LostReason::Unusable);
+            }
+        }
+    }
+}

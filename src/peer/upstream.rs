@@ -1,0 +1,235 @@
+//! The link to the parent: asking for one, connecting, activating, noticing its end.
+//!
+//! At most two links exist: `feeding`, whose packets play, and `coming`, which replaces it. The
+//! old one is closed only when the new one has delivered media, so a planned move loses nothing.
+
+use std::time::{Duration, Instant};
+
+use super::liveness::Liveness;
+use crate::id::{Generation, LinkKey, NodeId};
+use crate::limits::{CONNECT_TIMEOUT, PARENT_SILENCE};
+use crate::wire::tracker::{Lost, LostReason};
+
+/// Time between two repetitions of `Activate` while no media arrives.
+const ACTIVATE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// After this long `Activate` is repeated with each heartbeat only: the publisher pauses.
+const ACTIVATE_BURST: Duration = Duration::from_secs(1);
+
+/// Pause between repetitions of `Activate` after the burst.
+const ACTIVATE_SLOW: Duration = Duration::from_millis(250);
+
+/// A connected parent that has packets and sends none for this long is of no use.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How far a link to a parent has come.
+#[derive(Debug, Clone)]
+pub enum Stage {
+    /// Our offer is being made.
+    Offering,
+    /// The tracker has our offer and looks for a parent.
+    Asking,
+    /// A parent was named.
+    Connecting {
+        /// When it was.
+        since: Instant,
+    },
+    /// The connection stands.
+    Connected {
+        /// Since when.
+        since: Instant,
+        /// Whether the parent has introduced itself, so that its packets can be placed.
+        greeted: bool,
+        /// When `Activate` is sent next, until media arrives.
+        activate_at: Option<Instant>,
+        /// Heartbeats.
+        liveness: Box<Liveness>,
+    },
+}
+
+/// One link to a parent.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Its name.
+    pub link: LinkKey,
+    /// How far it is.
+    pub stage: Stage,
+    /// The parent, once named.
+    pub parent: Option<NodeId>,
+    /// Of the order that named it.
+    pub generation: Generation,
+    /// Whether media has come over it.
+    pub delivering: bool,
+}
+
+impl Attempt {
+    /// A link that begins.
+    pub fn new(link: LinkKey) -> Self {
+        Self {
+            link,
+            stage: Stage::Offering,
+            parent: None,
+            generation: Generation::default(),
+            delivering: false,
+        }
+    }
+
+    /// The heartbeats of a standing link.
+    pub fn liveness(&self) -> Option<&Liveness> {
+        match &self.stage {
+            Stage::Connected { liveness, .. } => Some(liveness),
+            _ => None,
+        }
+    }
+
+    /// The heartbeats of a standing link.
+    pub fn liveness_mut(&mut self) -> Option<&mut Liveness> {
+        match &mut self.stage {
+            Stage::Connected { liveness, .. } => Some(liveness),
+            _ => None,
+        }
+    }
+
+    /// The connection stands.
+    pub fn connected(&mut self, now: Instant, origin: Instant) {
+        self.stage = Stage::Connected {
+            since: now,
+            greeted: false,
+            activate_at: None,
+            liveness: Box::new(Liveness::new(now, origin)),
+        };
+    }
+
+    /// The parent has introduced itself: packets can be asked for.
+    pub fn greeted(&mut self, now: Instant) {
+        if let Stage::Connected {
+            greeted,
+            activate_at,
+            ..
+        } = &mut self.stage
+            && !*greeted
+        {
+            *greeted = true;
+            *activate_at = Some(now);
+        }
+    }
+
+    /// Whether `Activate` is to be sent now; plans the next one.
+    pub fn activation_due(&mut self, now: Instant) -> bool {
+        let Stage::Connected {
+            since, activate_at, ..
+        } = &mut self.stage
+        else {
+            return false;
+        };
+        if !activate_at.is_some_and(|at| at <= now) {
+            return false;
+        }
+        let burst = now.saturating_duration_since(*since) < ACTIVATE_BURST;
+        *activate_at = Some(
+            now + if burst {
+                ACTIVATE_INTERVAL
+            } else {
+                ACTIVATE_SLOW
+            },
+        );
+        true
+    }
+
+    /// Media came. True the first time.
+    pub fn media(&mut self, now: Instant) -> bool {
+        if let Stage::Connected {
+            activate_at,
+            liveness,
+            ..
+        } = &mut self.stage
+        {
+            *activate_at = None;
+            liveness.heard(now);
+        }
+        !std::mem::replace(&mut self.delivering, true)
+    }
+
+    /// Why this link is to be given up by now, if it is.
+    pub fn expired(&self, now: Instant) -> Option<LostReason> {
+        match &self.stage {
+            Stage::Offering | Stage::Asking => None,
+            Stage::Connecting { since } => {
+                (now >= *since + CONNECT_TIMEOUT).then_some(LostReason::Unreachable)
+            }
+            Stage::Connected {
+                since, liveness, ..
+            } => {
+                let withheld = !self.delivering
+                    && liveness.remote.heads.iter().any(|head| *head > 0)
+                    && !liveness.remote.source_idle
+                    && !liveness.remote.healing
+                    && now >= *since + DELIVERY_TIMEOUT;
+                let silent = now >= liveness.last_heard() + PARENT_SILENCE;
+                (silent || withheld).then_some(LostReason::Silent)
+            }
+        }
+    }
+
+    /// When this link wants to be looked at again.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Offering | Stage::Asking => None,
+            Stage::Connecting { since } => Some(*since + CONNECT_TIMEOUT),
+            Stage::Connected {
+                activate_at,
+                liveness,
+                ..
+            } => {
+                let mut at = liveness
+                    .next_beat()
+                    .min(liveness.last_heard() + PARENT_SILENCE);
+                if let Some(activate) = activate_at {
+                    at = at.min(*activate);
+                }
+                Some(at)
+            }
+        }
+    }
+}
+
+/// The links to present and coming parents.
+#[derive(Debug, Default)]
+pub struct Upstream {
+    /// The link whose packets play.
+    pub feeding: Option<Attempt>,
+    /// The link that is to replace it.
+    pub coming: Option<Attempt>,
+    /// What to tell the tracker with the next request.
+    pub lost: Option<Lost>,
+}
+
+impl Upstream {
+    /// The link of that name.
+    pub fn get_mut(&mut self, link: LinkKey) -> Option<&mut Attempt> {
+        [self.feeding.as_mut(), self.coming.as_mut()]
+            .into_iter()
+            .flatten()
+            .find(|attempt| attempt.link == link)
+    }
+
+    /// Both links.
+    pub fn attempts_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
+        self.feeding.iter_mut().chain(self.coming.iter_mut())
+    }
+
+    /// Both links.
+    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.feeding.iter().chain(self.coming.iter())
+    }
+
+    /// Forgets a link and returns it.
+    pub fn take(&mut self, link: LinkKey) -> Option<Attempt> {
+        for slot in [&mut self.feeding, &mut self.coming] {
+            if slot.as_ref().is_some_and(|attempt| attempt.link == link) {
+                return slot.take();
+            }
+        }
+        None
+    }
+}
