@@ -54,7 +54,6 @@ impl Children {
         self.links.insert(
             link,
             Child {
-                class,
                 since: now,
                 liveness: None,
             },
