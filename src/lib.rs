@@ -17,4 +17,5 @@ pub mod id;
 pub mod limits;
 pub mod peer;
 pub mod relay;
+pub mod tree;
 pub mod wire;
