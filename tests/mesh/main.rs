@@ -1,0 +1,1 @@
+//! Real nodes and trackers, as processes, on this machine.

@@ -1,0 +1,145 @@
+//! The tracker's HTTP API, by a client that knows just enough.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// An HTTP answer.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Body as text.
+    pub body: String,
+}
+
+impl Response {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+}
+
+/// `GET` a plain `http://` URL.
+///
+/// # Panics
+/// When no whole answer comes within 5 s.
+pub fn get(url: &str) -> Response {
+    request("GET", url, "")
+}
+
+/// Sends `body` to a plain `http://` URL with `method`.
+///
+/// # Panics
+/// When no whole answer comes within 5 s.
+pub fn request(method: &str, url: &str, body: &str) -> Response {
+    let (authority, path) = split(url);
+    let mut stream = connect(authority);
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no HTTP answer from {url}: {answer}"));
+    let status = head
+        .split_whitespace()
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_else(|| panic!("no status from {url}: {head}"));
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
+    let body = if chunked {
+        unchunk(body)
+    } else {
+        body.to_owned()
+    };
+    Response { status, body }
+}
+
+/// A TCP connection to `host:port`, with timeouts.
+pub fn connect(authority: &str) -> TcpStream {
+    let address = authority
+        .to_socket_addrs()
+        .unwrap_or_else(|e| panic!("{authority}: {e}"))
+        .next()
+        .unwrap();
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
+        .unwrap_or_else(|e| panic!("{authority}: {e}"));
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    stream
+}
+
+/// Authority and path of a plain `http://` URL.
+pub fn split(url: &str) -> (&str, &str) {
+    let rest = url
+        .strip_prefix("http://")
+        .unwrap_or_else(|| panic!("no plain HTTP address: {url}"));
+    rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        if size == 0 {
+            break;
+        }
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+/// One peer in `GET /api/streams/ID/tree`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TreePeer {
+    /// Its name.
+    pub id: String,
+    /// Who feeds it; none for the root.
+    pub parent: Option<String>,
+    /// Hops from the root.
+    pub depth: u32,
+    /// `native` or `browser`.
+    pub class: String,
+    /// Children it can serve.
+    pub slots: u32,
+    /// Children it serves.
+    pub used: u32,
+}
+
+/// The peers of a stream that hang in its tree, the root first.
+pub fn tree(tracker: &str, stream: &str) -> Vec<TreePeer> {
+    let url = format!(
+        "{}/api/streams/{stream}/tree",
+        tracker.trim_end_matches('/')
+    );
+    let answer = get(&url);
+    assert_eq!(answer.status, 200, "{url}: {}", answer.body);
+    #[derive(Deserialize)]
+    struct Tree {
+        peers: Vec<TreePeer>,
+    }
+    let tree: Tree = serde_json::from_str(&answer.body)
+        .unwrap_or_else(|e| panic!("{url}: {e}: {}", answer.body));
+    let mut peers = tree.peers;
+    peers.sort_by_key(|peer| peer.depth);
+    peers
+}

@@ -1,0 +1,134 @@
+//! Networks of the tests' own: Linux network namespaces, joined by virtual cables.
+//!
+//! A thread that runs [`Namespace::inside`] sees nothing but its namespace, and so does every
+//! program it starts: the same harness works on this machine and in a network made for one test.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::process::run;
+
+/// A network namespace, deleted when dropped.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+}
+
+/// Whether this machine lets the tests make network namespaces; the reason where not.
+///
+/// # Errors
+/// What is missing, for people.
+pub fn available() -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("network namespaces need root".into());
+    }
+    for program in ["ip", "nft"] {
+        let runs = Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if !runs.is_ok_and(|_| true) {
+            return Err(format!("there is no `{program}`"));
+        }
+    }
+    let probe = format!("banyan-probe-{}", std::process::id());
+    let made = Command::new("ip")
+        .args(["netns", "add", &probe])
+        .output()
+        .map_err(|e| e.to_string())?;
+    if !made.status.success() {
+        return Err(String::from_utf8_lossy(&made.stderr).trim().to_owned());
+    }
+    run("ip", &["netns", "del", &probe]);
+    Ok(())
+}
+
+impl Namespace {
+    /// A new one, with nothing in it but its loopback.
+    pub fn new(label: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("banyan-{}-{count}-{label}", std::process::id());
+        run("ip", &["netns", "add", &name]);
+        let namespace = Self { name };
+        namespace.ip(&["link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// Runs `work` in this network, with every program it starts.
+    ///
+    /// # Panics
+    /// When `work` panics.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let path = Path::new("/run/netns").join(&self.name);
+        let label = thread::current().name().unwrap_or("a test").to_owned();
+        thread::scope(|scope| {
+            thread::Builder::new()
+                .name(label)
+                .spawn_scoped(scope, || {
+                    let file = File::open(path).unwrap();
+                    let network = Some(LinkNameSpaceType::Network);
+                    move_into_link_name_space(file.as_fd(), network).unwrap();
+                    work()
+                })
+                .unwrap()
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// `ip` with these arguments, in this network.
+    pub fn ip(&self, args: &[&str]) {
+        run("ip", &[&["-n", &self.name], args].concat());
+    }
+
+    /// Loads nftables rules into this network.
+    pub fn nft(&self, rules: &str) {
+        let file = std::env::temp_dir().join(format!("{}.nft", self.name));
+        std::fs::write(&file, rules).unwrap();
+        let path = file.to_str().unwrap();
+        self.inside(|| run("nft", &["-f", path]));
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    /// Whether it forwards IPv4 packets between its cables.
+    pub fn forward(&self) {
+        self.inside(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
+    }
+}
+
+/// Lays a cable between two networks and gives its ends these addresses (`10.0.0.1/24`).
+pub fn cable(a: &Namespace, a_address: &str, b: &Namespace, b_address: &str) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let ends = [("a", a, a_address), ("b", b, b_address)]
+        .map(|(end, namespace, address)| (format!("v{count}{end}"), namespace, address));
+    let [(a_end, a, _), (b_end, b, _)] = &ends;
+    a.ip(&[
+        "link", "add", a_end, "type", "veth", "peer", "name", b_end, "netns", &b.name,
+    ]);
+    for (end, namespace, address) in &ends {
+        let mut add = vec!["addr", "add", address, "dev", end];
+        if address.contains(':') {
+            // Without duplicate address detection it can be used at once.
+            add.push("nodad");
+        }
+        namespace.ip(&add);
+        namespace.ip(&["link", "set", end, "up"]);
+    }
+}
