@@ -1,1 +1,3 @@
 //! How a node talks.
+
+pub mod rtc;

@@ -1,0 +1,664 @@
+//! One link: a peer connection of the WebRTC crate, and what the engine knows beside it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use banyan::id::LinkKey;
+use banyan::limits::{MAX_CANDIDATES, MAX_PEER_MESSAGE};
+use banyan::relay::packet::Packet;
+use bytes::{Bytes, BytesMut};
+use rtc::data_channel::{RTCDataChannelInit, RTCDataChannelMessage};
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as Profile;
+use rtc::interceptor::{Packet as Tapped, Registry, Slot};
+use rtc::peer_connection::certificate::RTCCertificate;
+use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::peer_connection::configuration::setting_engine::{
+    SctpMaxMessageSize, SettingEngineBuilder,
+};
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
+use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
+use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use rtc::rtcp::Packet as Rtcp;
+use rtc::sansio::Protocol;
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+
+use super::demux::{Demux, is_stun};
+use super::feedback;
+use super::media::Media;
+use super::sdp::{LocalTransport, Remote, Setup, transport_only};
+use super::socket::Datagram;
+use super::tap::{Inbox, SLOT, Tap};
+use super::{Channel, CloseReason, EngineError, EngineEvent, MessageData, candidate};
+
+/// From the moment both descriptions are known until everything is open. A pair that cannot
+/// reach each other must get another parent within 5 s, the tracker's round trip included.
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(4);
+
+/// ICE checks while connecting: this often at first, less often when that did not help. The
+/// crate's own 200 ms make every link 200 ms late.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Checks per candidate pair before it is given up, so that a peer's candidates are no way to
+/// have strangers flooded: at the pace of `check_pace`, all of [`CONNECT_TIME`].
+const CHECKS_PER_PAIR: u16 = 100;
+
+/// Consent checks on an established link (RFC 7675 asks for one each 5 s), and the silence after
+/// which it is dropped. Whoever feeds on the link notices long before that; this frees what is
+/// left.
+const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
+const SILENT: Duration = Duration::from_secs(4);
+const GONE: Duration = Duration::from_secs(4);
+
+/// SRTP packets an older one may be behind the newest: a repair asked over two hops is a second
+/// old, which is 300 packets at 2.5 Mbit/s. The crate's default of 64 refuses them.
+const REPLAY_WINDOW: usize = 4096;
+
+/// Bytes a link may have waiting for a full socket. Past that, packets are dropped as a full
+/// router would: repair and key frames are the node's business.
+const MAX_QUEUED: usize = 1024 * 1024;
+
+/// Bytes a link may have unacknowledged on its data channels before it is given up.
+const MAX_UNACKNOWLEDGED: usize = 1024 * 1024;
+
+/// Least time between two receiver reports (RFC 3550 section 6.2 would allow 5 s; a parent that
+/// adapts wants to know sooner).
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Which ciphers are offered to protect media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ciphers {
+    /// AES-GCM first: 0.4 us per packet.
+    Any,
+    /// Nothing but AES-GCM. Browsers prefer the ten times slower HMAC-SHA1 when they may choose.
+    GcmOnly,
+}
+
+/// What a link is made from.
+pub(super) struct Seed<'a> {
+    pub(super) key: LinkKey,
+    /// Counts the engine's links, so that the newer of two at one address is known.
+    pub(super) born: u64,
+    pub(super) local: LocalTransport,
+    pub(super) certificate: &'a RTCCertificate,
+    pub(super) ciphers: Ciphers,
+    /// Our RTCP source identifier.
+    pub(super) reporter: u32,
+    pub(super) addresses: &'a [SocketAddr],
+}
+
+/// A peer connection and its surroundings.
+pub(super) struct Link {
+    pub(super) key: LinkKey,
+    pub(super) born: u64,
+    pub(super) local: LocalTransport,
+    pub(super) stage: Stage,
+    pub(super) media: Media,
+    pub(super) cname: String,
+    /// Datagrams the socket has not taken yet.
+    pub(super) queue: VecDeque<Datagram>,
+    pub(super) queued: usize,
+    /// When a timer of this link is due.
+    pub(super) deadline: Option<Instant>,
+    /// Something came in: [`service`](Self::service) is due.
+    pub(super) fed: bool,
+    /// Something may have to go out: [`drain`](Self::drain) is due.
+    pub(super) dirty: bool,
+    /// Set when the link has ended; the engine removes it.
+    pub(super) ended: Option<CloseReason>,
+    /// The peer was offered nothing but AES-GCM.
+    pub(super) gcm_only: bool,
+    connection: Box<RTCPeerConnection>,
+    inbox: Inbox,
+    channels: Option<Channels>,
+    addresses: Vec<SocketAddr>,
+    peers: Vec<SocketAddr>,
+    /// Candidates that came before the answer.
+    early: Vec<String>,
+    ice_up: bool,
+    secure: bool,
+    /// The peer's address in use.
+    path: Option<SocketAddr>,
+    reporter: u32,
+    next_report: Option<Instant>,
+    checking_since: Instant,
+    last_check: Instant,
+}
+
+/// How far a link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// We offered and wait for an answer.
+    Offering,
+    /// Both descriptions are known; until this instant it may take.
+    Connecting(Instant),
+    /// Everything is open.
+    Connected,
+}
+
+struct Channels {
+    control: usize,
+    pulse: usize,
+    open: [bool; 2],
+}
+
+impl Link {
+    /// A link that is about to offer.
+    pub(super) fn offering(now: Instant, seed: Seed<'_>) -> Result<Self, EngineError> {
+        let mut link = Self::new(now, seed, RTCDtlsRole::Auto, true)?;
+        let offer = link.connection.create_offer(None)?;
+        link.connection.set_local_description(now, offer)?;
+        Ok(link)
+    }
+
+    /// A link that answers `remote` in role `setup`.
+    pub(super) fn answering(
+        now: Instant,
+        seed: Seed<'_>,
+        remote: &Remote,
+        setup: Setup,
+    ) -> Result<Self, EngineError> {
+        let role = if setup == Setup::Active {
+            RTCDtlsRole::Client
+        } else {
+            RTCDtlsRole::Server
+        };
+        let mut link = Self::new(now, seed, role, remote.channels.is_some())?;
+        let offer = RTCSessionDescription::offer(transport_only(remote, remote.setup))?;
+        link.connection.set_remote_description(now, offer)?;
+        let answer = link.connection.create_answer(None)?;
+        link.connection.set_local_description(now, answer)?;
+        link.connecting(now);
+        link.add_candidates(now, &remote.candidates);
+        Ok(link)
+    }
+
+    fn new(
+        now: Instant,
+        seed: Seed<'_>,
+        role: RTCDtlsRole,
+        with_channels: bool,
+    ) -> Result<Self, EngineError> {
+        let profiles = match seed.ciphers {
+            Ciphers::Any => vec![
+                Profile::Srtp_Aead_Aes_128_Gcm,
+                Profile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+            ],
+            Ciphers::GcmOnly => vec![Profile::Srtp_Aead_Aes_128_Gcm],
+        };
+        let message = SctpMaxMessageSize::Bounded(MAX_PEER_MESSAGE as u32);
+        let settings = SettingEngineBuilder::new()
+            .with_ice_credentials(seed.local.ufrag.clone(), seed.local.pwd.clone())
+            .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_PER_PAIR))
+            .with_ice_timeouts(Some(SILENT), Some(GONE), Some(CONSENT_INTERVAL))
+            .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_answering_dtls_role(role)
+            .with_srtp_protection_profiles(profiles)
+            .with_srtp_replay_protection_window(REPLAY_WINDOW)
+            .with_sctp_max_message_size(message)
+            .build();
+        let configuration = RTCConfigurationBuilder::new()
+            .with_certificates(vec![seed.certificate.clone()])
+            .build();
+        let inbox = Inbox::default();
+        let registry = Registry::new().with(Slot::Custom(SLOT), Tap::new(inbox.clone()));
+        let mut connection = RTCPeerConnectionBuilder::new()
+            .with_configuration(configuration)
+            .with_setting_engine(settings)
+            .with_interceptor_registry(registry)
+            .build(now)?;
+        let channels = with_channels
+            .then(|| Channels::create(&mut connection))
+            .transpose()?;
+        let mut link = Self {
+            key: seed.key,
+            born: seed.born,
+            local: seed.local,
+            stage: Stage::Offering,
+            media: Media::default(),
+            cname: String::new(),
+            queue: VecDeque::new(),
+            queued: 0,
+            deadline: None,
+            fed: true,
+            dirty: true,
+            ended: None,
+            gcm_only: seed.ciphers == Ciphers::GcmOnly,
+            connection: Box::new(connection),
+            inbox,
+            channels,
+            addresses: Vec::new(),
+            peers: Vec::new(),
+            early: Vec::new(),
+            ice_up: false,
+            secure: false,
+            path: None,
+            reporter: seed.reporter,
+            next_report: None,
+            checking_since: now,
+            last_check: now,
+        };
+        for address in seed.addresses {
+            link.add_local(*address);
+        }
+        Ok(link)
+    }
+
+    /// Takes the parent's answer.
+    pub(super) fn answered(&mut self, now: Instant, remote: &Remote) -> Result<(), EngineError> {
+        let setup = if remote.setup == Setup::Passive {
+            Setup::Passive
+        } else {
+            Setup::Active
+        };
+        let answer = RTCSessionDescription::answer(transport_only(remote, setup))?;
+        self.connection.set_remote_description(now, answer)?;
+        self.connecting(now);
+        self.add_candidates(now, &remote.candidates);
+        let early = std::mem::take(&mut self.early);
+        self.add_candidates(now, &early);
+        Ok(())
+    }
+
+    fn connecting(&mut self, now: Instant) {
+        self.stage = Stage::Connecting(now + CONNECT_TIME);
+        self.checking_since = now;
+        self.last_check = now;
+        self.fed = true;
+    }
+
+    fn add_candidates(&mut self, now: Instant, candidates: &[String]) {
+        for text in candidates {
+            // One bad line among many is no reason to give up the others.
+            if let Err(error) = self.add_candidate(now, text) {
+                tracing::debug!(%error, "candidate in a session description");
+            }
+        }
+    }
+
+    /// Takes one of the peer's candidates; empty ends them.
+    pub(super) fn add_candidate(&mut self, now: Instant, text: &str) -> Result<(), EngineError> {
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        let Some(remote) = candidate::remote(text)? else {
+            return Ok(());
+        };
+        if self.stage == Stage::Offering {
+            if self.early.len() < MAX_CANDIDATES {
+                self.early.push(text.to_owned());
+            }
+            return Ok(());
+        }
+        if self.peers.contains(&remote.addr) || self.peers.len() == MAX_CANDIDATES {
+            return Ok(());
+        }
+        self.peers.push(remote.addr);
+        let init = RTCIceCandidateInit {
+            candidate: remote.line,
+            ..Default::default()
+        };
+        self.connection.add_remote_candidate(init)?;
+        self.checking_since = now;
+        self.dirty = true;
+        Ok(())
+    }
+
+    fn add_local(&mut self, address: SocketAddr) {
+        if self.addresses.contains(&address) {
+            return;
+        }
+        let candidate = candidate::host(address, self.addresses.len());
+        self.addresses.push(address);
+        let init = RTCIceCandidateInit {
+            candidate,
+            ..Default::default()
+        };
+        if let Err(error) = self.connection.add_local_candidate(init) {
+            tracing::debug!(%error, %address, "local candidate");
+        }
+    }
+
+    pub(super) const fn connected(&self) -> bool {
+        matches!(self.stage, Stage::Connected)
+    }
+
+    /// Whether there is a path but no secure session yet.
+    pub(super) const fn handshaking(&self) -> bool {
+        !self.secure
+    }
+
+    /// A datagram from the peer.
+    pub(super) fn read(&mut self, now: Instant, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
+        if is_stun(bytes) {
+            // The agent knows checks only to addresses it has. An interface that came later, or
+            // that peers are not told of, is as good.
+            self.add_local(local);
+        }
+        let datagram = TaggedBytesMut {
+            now,
+            transport: TransportContext {
+                local_addr: local,
+                peer_addr: peer,
+                transport_protocol: TransportProtocol::UDP,
+                ecn: None,
+            },
+            message: BytesMut::from(bytes),
+        };
+        // What cannot be authenticated is dropped, as RFC 3711 and RFC 8489 ask.
+        if let Err(error) = self.connection.handle_read(datagram) {
+            tracing::trace!(%error, "datagram");
+        }
+        self.fed = true;
+    }
+
+    /// Timers that are due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Stage::Connecting(by) = self.stage
+            && by <= now
+        {
+            let reason = self.failure();
+            self.ended.get_or_insert(reason);
+            return;
+        }
+        if !self.ice_up {
+            self.last_check = now;
+        }
+        if let Err(error) = self.connection.handle_timeout(now) {
+            tracing::debug!(%error, "timer");
+        }
+        if self.next_report.is_some_and(|t| t <= now) {
+            self.next_report = None;
+            if let Some(report) = feedback::reception(now, self.reporter, &mut self.media) {
+                self.send_rtcp(now, vec![report]);
+            }
+        }
+        self.fed = true;
+    }
+
+    /// What a link that fails now has failed at.
+    const fn failure(&self) -> CloseReason {
+        if self.ice_up && !self.secure {
+            CloseReason::DtlsFailed
+        } else {
+            CloseReason::IceFailed
+        }
+    }
+
+    /// Drains what the connection has to tell.
+    pub(super) fn service(&mut self, now: Instant, emit: &mut impl FnMut(EngineEvent)) {
+        self.fed = false;
+        self.dirty = true;
+        while let Some(event) = self.connection.poll_event() {
+            self.handle_event(event);
+        }
+        let link = self.key;
+        for (at, packet) in self.inbox.take() {
+            match packet {
+                Tapped::Rtp(packet) => {
+                    if let Some(packet) = self.media.receive(at, packet) {
+                        self.next_report.get_or_insert(now + REPORT_INTERVAL);
+                        emit(EngineEvent::Packet { link, packet });
+                    }
+                }
+                Tapped::Rtcp(packets) => {
+                    feedback::read(at, link, &mut self.media, &packets, &mut *emit);
+                }
+                _ => {}
+            }
+        }
+        while let Some(message) = self.connection.poll_read() {
+            if let RTCMessage::DataChannelMessage(id, message) = message.message
+                && let Some(channel) = self.channels.as_ref().and_then(|c| c.name(id))
+                && let Some(data) = message_data(message)
+            {
+                emit(EngineEvent::Message {
+                    link,
+                    channel,
+                    data,
+                });
+            }
+        }
+        if let Stage::Connecting(_) = self.stage
+            && self.secure
+            && self.channels.as_ref().is_none_or(|c| c.open == [true; 2])
+        {
+            self.stage = Stage::Connected;
+            emit(EngineEvent::Connected { link });
+        }
+    }
+
+    fn handle_event(&mut self, event: RTCPeerConnectionEvent) {
+        match event {
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(state) => match state {
+                RTCIceConnectionState::Connected | RTCIceConnectionState::Completed => {
+                    self.ice_up = true;
+                }
+                RTCIceConnectionState::Failed => {
+                    self.ended.get_or_insert(CloseReason::IceFailed);
+                }
+                _ => {}
+            },
+            RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
+                RTCPeerConnectionState::Connected => self.secure = true,
+                RTCPeerConnectionState::Failed => {
+                    let reason = self.failure();
+                    self.ended.get_or_insert(reason);
+                }
+                _ => {}
+            },
+            RTCPeerConnectionEvent::OnDataChannel(event) => {
+                let Some(channels) = &mut self.channels else {
+                    return;
+                };
+                match event {
+                    RTCDataChannelEvent::OnOpen(id) => channels.opened(id),
+                    RTCDataChannelEvent::OnClose(id) if channels.name(id).is_some() => {
+                        self.ended.get_or_insert(CloseReason::Remote);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Moves what the connection wants sent to the queue, and learns the next deadline.
+    pub(super) fn drain(&mut self, now: Instant, demux: &mut Demux) {
+        self.dirty = false;
+        while let Some(message) = self.connection.poll_write() {
+            let to = message.transport.peer_addr;
+            let bytes = message.message;
+            if is_stun(&bytes) {
+                demux.sent(self.key, self.born, to, &bytes);
+            } else if self.path != Some(to) {
+                self.path = Some(to);
+                demux.claim(self.key, self.born, to);
+            }
+            if self.queued + bytes.len() > MAX_QUEUED {
+                continue;
+            }
+            self.queued += bytes.len();
+            let local = message.transport.local_addr.ip();
+            self.queue.push_back(Datagram {
+                local,
+                peer: to,
+                bytes,
+            });
+        }
+        let mut next = self.connection.poll_timeout();
+        if !self.ice_up {
+            next = next.map(|t| t.max(self.last_check + self.check_pace(now)));
+        }
+        let by = match self.stage {
+            Stage::Connecting(by) => Some(by),
+            _ => None,
+        };
+        self.deadline = [next, by, self.next_report].into_iter().flatten().min();
+    }
+
+    /// Time between two rounds of checks: quick for a peer that answers at once, slow for one
+    /// that does not.
+    fn check_pace(&self, now: Instant) -> Duration {
+        let age = now.saturating_duration_since(self.checking_since);
+        if age < Duration::from_millis(250) {
+            CHECK_INTERVAL
+        } else if age < Duration::from_millis(1000) {
+            CHECK_INTERVAL * 4
+        } else {
+            CHECK_INTERVAL * 15
+        }
+    }
+
+    pub(super) fn send_packets(&mut self, now: Instant, packets: &[std::sync::Arc<Packet>]) {
+        if !self.connected() {
+            return;
+        }
+        for packet in packets {
+            if let Some(packet) = self.media.send(packet) {
+                self.write(now, RTCMessage::RtpPacket(String::new(), packet));
+            }
+        }
+    }
+
+    pub(super) fn send_sender_report(&mut self, now: Instant, track: u8, ntp: u64, rtp: u32) {
+        let cname = &self.cname;
+        if let Some(track) = self.media.track(track) {
+            let report = feedback::sender_report(now, track, ntp, rtp, cname);
+            self.send_rtcp(now, report);
+        }
+    }
+
+    pub(super) fn request_packets(&mut self, now: Instant, track: u8, seqs: &[u16]) {
+        if let Some(ssrc) = self.media.track(track).map(|t| t.line.ssrc) {
+            for nack in feedback::nacks(self.reporter, ssrc, seqs) {
+                self.send_rtcp(now, vec![nack]);
+            }
+        }
+    }
+
+    pub(super) fn request_key_frame(&mut self, now: Instant, track: u8) {
+        if let Some(ssrc) = self.media.track(track).map(|t| t.line.ssrc) {
+            self.send_rtcp(now, vec![feedback::picture_loss(self.reporter, ssrc)]);
+        }
+    }
+
+    fn send_rtcp(&mut self, now: Instant, packets: Vec<Box<dyn Rtcp>>) {
+        if self.secure {
+            self.write(now, RTCMessage::RtcpPacket(String::new(), packets));
+        }
+    }
+
+    fn write(&mut self, now: Instant, message: RTCMessage) {
+        if let Err(error) = self
+            .connection
+            .handle_write(TaggedRTCMessage { now, message })
+        {
+            tracing::debug!(%error, "send");
+        }
+        self.dirty = true;
+    }
+
+    /// Sends a message, unless its channel is not open.
+    pub(super) fn send_message(
+        &mut self,
+        now: Instant,
+        channel: Channel,
+        data: MessageData,
+    ) -> Result<(), EngineError> {
+        let (is_string, data) = match data {
+            MessageData::Text(text) => (true, Bytes::from(text)),
+            MessageData::Binary(bytes) => (false, bytes),
+        };
+        if data.len() > MAX_PEER_MESSAGE {
+            return Err(EngineError::MessageTooLarge(data.len()));
+        }
+        let Some(channels) = self.channels.as_ref().filter(|_| self.connected()) else {
+            return Ok(());
+        };
+        let id = channels.id(channel);
+        let waiting = self
+            .connection
+            .data_channel(id)
+            .map_or(0, |c| c.outstanding_bytes());
+        if waiting > MAX_UNACKNOWLEDGED {
+            self.ended.get_or_insert(CloseReason::Stalled);
+            return Ok(());
+        }
+        let message = RTCDataChannelMessage {
+            is_string,
+            data: BytesMut::from(data),
+        };
+        self.write(now, RTCMessage::DataChannelMessage(id, message));
+        Ok(())
+    }
+
+    /// Says goodbye; what is left to send is in the queue afterwards.
+    pub(super) fn close(&mut self, now: Instant, demux: &mut Demux) {
+        if let Err(error) = self.connection.close() {
+            tracing::debug!(%error, "close");
+        }
+        self.drain(now, demux);
+    }
+}
+
+impl Channels {
+    fn create(connection: &mut RTCPeerConnection) -> Result<Self, EngineError> {
+        let control = RTCDataChannelInit {
+            negotiated: Some(0),
+            ..Default::default()
+        };
+        let pulse = RTCDataChannelInit {
+            negotiated: Some(1),
+            ordered: false,
+            max_retransmits: Some(0),
+            ..Default::default()
+        };
+        Ok(Self {
+            control: connection
+                .create_data_channel("control", Some(control))?
+                .id(),
+            pulse: connection.create_data_channel("pulse", Some(pulse))?.id(),
+            open: [false; 2],
+        })
+    }
+
+    const fn id(&self, channel: Channel) -> usize {
+        match channel {
+            Channel::Control => self.control,
+            Channel::Pulse => self.pulse,
+        }
+    }
+
+    fn name(&self, id: usize) -> Option<Channel> {
+        if id == self.control {
+            Some(Channel::Control)
+        } else if id == self.pulse {
+            Some(Channel::Pulse)
+        } else {
+            None
+        }
+    }
+
+    fn opened(&mut self, id: usize) {
+        match self.name(id) {
+            Some(Channel::Control) => self.open[0] = true,
+            Some(Channel::Pulse) => self.open[1] = true,
+            None => {}
+        }
+    }
+}
+
+fn message_data(message: RTCDataChannelMessage) -> Option<MessageData> {
+    if message.is_string {
+        // RFC 8831 section 6.6: a string is UTF-8; what is not is no message.
+        String::from_utf8(message.data.to_vec())
+            .ok()
+            .map(MessageData::Text)
+    } else {
+        Some(MessageData::Binary(message.data.freeze()))
+    }
+}
