@@ -50,6 +50,91 @@ pub const RING_TIME_MAX: Duration = Duration::from_secs(12);
 /// Most bytes of payload in one track's ring.
 pub const RING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Most sequence numbers one track's ring spans: half of what 16 bits tell apart, so that a
+/// number in the RTP header names one packet in it. 12 s of 30 Mbit/s.
+pub const RING_PACKETS_MAX: usize = 1 << 15;
+
+/// Most packets a track may skip on one link. SRTP finds the rollover counter from the nearest
+/// number within 2^15 (RFC 3711 appendix A); half of that leaves room for packets in flight.
+pub const MAX_SKIP: u64 = 1 << 14;
+
+/// Most packets of one track that are being repaired at a time: 3 s of 8 Mbit/s.
+pub const MAX_MISSING: usize = 2048;
+
+/// Time a missing packet is given to arrive by itself, out of order, before it is asked for.
+/// Reordering within one path stays below it, and a parent's own repair often comes as fast.
+pub const REORDER_ALLOWANCE: Duration = Duration::from_millis(3);
+
+/// Least time between two requests for the same packet: below it the answer to the first may
+/// still be on its way through the queues of a 1 ms path.
+pub const NACK_INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// Longest time between two requests for the same packet.
+pub const NACK_INTERVAL_MAX: Duration = Duration::from_millis(250);
+
+/// Requests for one packet before it is given up: about 4 s on a short path. With one packet in
+/// five lost each way, 24 tries all fail once in 10^10.
+pub const NACK_TRIES: u8 = 24;
+
+/// Packets asked for ahead of the first one a node receives, in case its parent sent some that
+/// were lost: a key frame's first packet is worth eight small requests.
+pub const LOOKBACK: u64 = 8;
+
+/// What a child that is behind gets at once, in bytes, before pacing begins: most of a key frame
+/// of a 2.5 Mbit/s stream, a quarter of a default UDP receive buffer (208 KiB on Linux).
+pub const CATCH_UP_BURST: usize = 48 * 1024;
+
+/// Time between two bursts to children that are behind.
+pub const CATCH_UP_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How many times faster than the stream one child catches up while few do.
+pub const CATCH_UP_SPEED_MAX: u64 = 10;
+
+/// How many times faster than the stream each child catches up while many do.
+pub const CATCH_UP_SPEED_MIN: u64 = 3;
+
+/// A child whose picture is not live this long after it began to catch up skips to the newest key
+/// frame.
+pub const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Slowest stream the pacing reckons with, in bytes per second (1 Mbit/s): a still picture must
+/// not make joining slow.
+pub const STREAM_RATE_MIN: u64 = 125_000;
+
+/// Fastest stream the pacing reckons with, in bytes per second (100 Mbit/s), whatever the
+/// timestamps claim.
+pub const STREAM_RATE_MAX: u64 = 12_500_000;
+
+/// Bytes of repairs a child may draw at once; more come at the rate of the stream itself.
+pub const REPAIR_BURST: usize = 128 * 1024;
+
+/// A child that receives media and says nothing for this long gets no more picture until it
+/// speaks. Chromium reports every second, a native node more often.
+pub const CHILD_SILENCE: Duration = Duration::from_secs(3);
+
+/// Time until the picture of a silent child is tried again: a stream without sound gives it
+/// nothing to report about meanwhile.
+pub const SILENCE_HOLD: Duration = Duration::from_secs(10);
+
+/// How often a node looks whether its children are well.
+pub const CHILD_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Share of packets a child may report as lost before its picture is held: random loss that
+/// repair can still carry stays below it, a path that cannot carry the stream does not.
+pub const CHILD_LOSS_MAX: f32 = 0.4;
+
+/// Time the picture of a child with heavy loss is held before its path is tried again.
+pub const LOSS_HOLD: Duration = Duration::from_secs(2);
+
+/// A root asks its publisher for a key frame when none came for this long.
+pub const KEY_FRAME_IDLE: Duration = Duration::from_secs(2);
+
+/// Least time between two key-frame requests of a root to its publisher.
+pub const PUBLISHER_KEY_FRAME_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Key-frame requests without an answer before a node waits for the next one to come by itself.
+pub const KEY_FRAME_TRIES: u8 = 5;
+
 /// Least time between two key-frame requests to a publisher or a parent.
 pub const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 

@@ -1,0 +1,447 @@
+//! One child: where it stands in each track, and what is on its way to it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::pace::Bucket;
+use super::packet::{ExtSeq, Packet};
+use super::sequence::unwrap_near;
+use super::track::Track;
+use crate::limits::{
+    CATCH_UP_BURST, CATCH_UP_TIME_MAX, CHILD_LOSS_MAX, CHILD_SILENCE, LOSS_HOLD, MAX_SKIP,
+    REPAIR_BURST, SILENCE_HOLD,
+};
+use crate::wire::announcement::MediaKind;
+
+/// What a packet costs a child's path beside its payload: IPv6, UDP and RTP headers, SRTP tag.
+const PACKET_OVERHEAD: usize = 40 + 8 + 12 + 16;
+
+/// How a child follows one track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cursor {
+    /// It gets nothing.
+    Off,
+    /// It gets the next key frame and what follows.
+    AwaitsKeyFrame,
+    /// It gets the ring from `next` on, paced.
+    Behind { next: ExtSeq, since: Instant },
+    /// It gets every packet on arrival.
+    Live,
+}
+
+/// What one SRTP session has carried of a track.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    first: ExtSeq,
+    highest: ExtSeq,
+}
+
+#[derive(Debug)]
+struct Lane {
+    cursor: Cursor,
+    sent: Option<Sent>,
+    /// Packets below were left out on purpose and are not repaired.
+    skipped_below: ExtSeq,
+}
+
+impl Lane {
+    fn follow_from(&mut self, now: Instant, next: ExtSeq) {
+        if self.sent.is_some_and(|sent| next > sent.highest + 1) {
+            self.skipped_below = next;
+        }
+        self.cursor = Cursor::Behind { next, since: now };
+    }
+}
+
+/// Why a child gets no picture for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// It says nothing.
+    Silent { until: Instant },
+    /// It loses too much.
+    Lossy { until: Instant },
+}
+
+#[derive(Debug)]
+pub(super) struct Child {
+    lanes: Vec<Lane>,
+    /// On its way to the child.
+    pub(super) batch: Vec<Arc<Packet>>,
+    /// Key frames the child waits for, one bit per track.
+    wishes: u8,
+    writable: bool,
+    worn: bool,
+    worn_is_told: bool,
+    hold: Option<Hold>,
+    last_feedback: Instant,
+    /// Whether it was sent anything to report about since.
+    owes_feedback: bool,
+    /// Whether the relay will hand out the batch without being told again.
+    pub(super) is_queued: bool,
+    heavy_loss_reports: u8,
+    rtt: Duration,
+    pace: Bucket,
+    repairs: Bucket,
+}
+
+impl Child {
+    pub(super) fn new(now: Instant, tracks: usize) -> Self {
+        let lane = || Lane {
+            cursor: Cursor::Off,
+            sent: None,
+            skipped_below: 0,
+        };
+        Self {
+            lanes: std::iter::repeat_with(lane).take(tracks).collect(),
+            batch: Vec::new(),
+            wishes: 0,
+            writable: true,
+            worn: false,
+            worn_is_told: false,
+            hold: None,
+            last_feedback: now,
+            owes_feedback: false,
+            is_queued: false,
+            heavy_loss_reports: 0,
+            rtt: Duration::ZERO,
+            pace: Bucket::full(now, CATCH_UP_BURST),
+            repairs: Bucket::full(now, REPAIR_BURST),
+        }
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.cursor != Cursor::Off)
+    }
+
+    /// Whether pacing has something to do for it.
+    pub(super) fn is_behind(&self) -> bool {
+        let behind = |lane: &Lane| matches!(lane.cursor, Cursor::Behind { .. });
+        self.writable && self.lanes.iter().any(behind)
+    }
+
+    /// Whether the link has to be replaced before it can carry more.
+    pub(super) fn is_worn(&self) -> bool {
+        self.worn
+    }
+
+    /// Whether the link has become worn since the last time.
+    pub(super) fn take_worn(&mut self) -> bool {
+        self.worn && !std::mem::replace(&mut self.worn_is_told, true)
+    }
+
+    /// Takes out the tracks whose key frames the child waits for.
+    pub(super) fn take_wishes(&mut self) -> u8 {
+        std::mem::take(&mut self.wishes)
+    }
+
+    /// Media begins anew: what held it back before says nothing about now.
+    pub(super) fn awaken(&mut self, now: Instant) {
+        self.last_feedback = now;
+        self.hold = None;
+        self.heavy_loss_reports = 0;
+        self.pace = Bucket::full(now, CATCH_UP_BURST);
+    }
+
+    pub(super) fn deactivate(&mut self) {
+        for lane in &mut self.lanes {
+            lane.cursor = Cursor::Off;
+        }
+    }
+
+    /// Whether packets from `next` on are too far from those the link carried.
+    pub(super) fn would_skip(&self, index: usize, next: ExtSeq) -> bool {
+        self.lanes[index]
+            .sent
+            .is_some_and(|sent| next.abs_diff(sent.highest) > MAX_SKIP)
+    }
+
+    /// Follows the track from `next` on; from the first packet of this session if that is later.
+    pub(super) fn start_at(&mut self, now: Instant, index: usize, next: ExtSeq) {
+        let lane = &mut self.lanes[index];
+        let next = lane.sent.map_or(next, |sent| next.max(sent.first));
+        lane.follow_from(now, next);
+    }
+
+    /// Follows the track from its next packet on.
+    pub(super) fn start_live(&mut self, now: Instant, index: usize, track: &Track) {
+        match track.ring.head() {
+            Some(head) => self.lanes[index].follow_from(now, head + 1),
+            None => self.lanes[index].cursor = Cursor::Live,
+        }
+    }
+
+    /// Follows a video track from its newest key frame on, or without a break if the link has
+    /// carried that key frame already, or from the next one.
+    pub(super) fn start_at_key_frame(&mut self, now: Instant, index: usize, track: &Track) {
+        let lane = &mut self.lanes[index];
+        let start = track.fast_start().filter(|_| self.hold.is_none());
+        match (start, lane.sent) {
+            (Some(start), Some(sent)) if start <= sent.highest => {
+                lane.follow_from(now, sent.highest + 1);
+            }
+            (Some(start), _) => lane.follow_from(now, start),
+            (None, _) => {
+                lane.cursor = Cursor::AwaitsKeyFrame;
+                if self.hold.is_none() {
+                    self.wishes |= 1 << index;
+                }
+            }
+        }
+    }
+
+    /// A packet arrived that may be passed on at once.
+    pub(super) fn offer(&mut self, packet: &Arc<Packet>) {
+        let index = usize::from(packet.track);
+        let lane = &self.lanes[index];
+        let pass = match lane.cursor {
+            Cursor::Live => true,
+            // A repair of what was passed over; what lies ahead comes in its turn.
+            Cursor::Behind { next, .. } => {
+                let passed = |sent: Sent| packet.seq < next.min(sent.highest);
+                self.writable && lane.sent.is_some_and(passed)
+            }
+            Cursor::Off | Cursor::AwaitsKeyFrame => false,
+        };
+        if pass && packet.seq >= lane.skipped_below {
+            self.push(index, packet);
+        }
+    }
+
+    /// A key frame begins at `start`. Whether the child was waiting for it.
+    pub(super) fn on_key_frame(&mut self, now: Instant, index: usize, start: ExtSeq) -> bool {
+        let lane = &mut self.lanes[index];
+        let is_news = lane.sent.is_none_or(|sent| start > sent.highest);
+        let waits = lane.cursor == Cursor::AwaitsKeyFrame && self.hold.is_none() && is_news;
+        if waits {
+            lane.follow_from(now, start);
+        }
+        waits
+    }
+
+    /// Hands a packet to the link, unless the session began after it; a leap the session cannot
+    /// follow ends it.
+    fn push(&mut self, index: usize, packet: &Arc<Packet>) {
+        match &mut self.lanes[index].sent {
+            None => {
+                self.lanes[index].sent = Some(Sent {
+                    first: packet.seq,
+                    highest: packet.seq,
+                });
+            }
+            Some(sent) if packet.seq < sent.first => return,
+            Some(sent) if packet.seq > sent.highest + MAX_SKIP => {
+                self.worn = true;
+                self.deactivate();
+                return;
+            }
+            Some(sent) => sent.highest = sent.highest.max(packet.seq),
+        }
+        self.owes_feedback = true;
+        self.batch.push(Arc::clone(packet));
+    }
+
+    /// Sends what pacing at `rate` bytes per second allows of what the child is behind, sound
+    /// first.
+    pub(super) fn catch_up(&mut self, now: Instant, tracks: &[Track], rate: u64) {
+        self.pace.fill(now, rate);
+        for kind in [MediaKind::Audio, MediaKind::Video] {
+            for (index, track) in tracks.iter().enumerate() {
+                if track.kind == kind && self.writable {
+                    self.catch_up_track(now, index, track);
+                }
+            }
+        }
+    }
+
+    fn catch_up_track(&mut self, now: Instant, index: usize, track: &Track) {
+        let ring = &track.ring;
+        let (Some(oldest), Some(head)) = (ring.oldest(), ring.head()) else {
+            return;
+        };
+        while let Cursor::Behind { next, since } = self.lanes[index].cursor {
+            if next > head {
+                if next == head + 1 {
+                    self.lanes[index].cursor = Cursor::Live;
+                }
+                return;
+            }
+            if next < oldest {
+                self.fell_off(now, index, track, oldest);
+                continue;
+            }
+            if now.saturating_duration_since(since) > CATCH_UP_TIME_MAX
+                && let Some(start) = track.fast_start().filter(|&start| start > next)
+            {
+                self.lanes[index].follow_from(now, start);
+                continue;
+            }
+            let Some(packet) = ring.next_present(next).filter(|_| self.pace.has_tokens()) else {
+                return;
+            };
+            self.pace.take(packet.payload.len() + PACKET_OVERHEAD);
+            let next = packet.seq + 1;
+            self.lanes[index].cursor = Cursor::Behind { next, since };
+            self.push(index, packet);
+        }
+    }
+
+    /// The ring no longer has what comes next: sound goes on with what there is, the picture with
+    /// a key frame.
+    fn fell_off(&mut self, now: Instant, index: usize, track: &Track, oldest: ExtSeq) {
+        let start = match track.kind {
+            MediaKind::Audio => Some(oldest),
+            MediaKind::Video => track.ring.key_frame_from(oldest),
+        };
+        match start {
+            Some(start) => self.lanes[index].follow_from(now, start),
+            None => {
+                self.lanes[index].cursor = Cursor::AwaitsKeyFrame;
+                self.wishes |= 1 << index;
+            }
+        }
+    }
+
+    /// The link takes packets, or does not for now.
+    pub(super) fn set_writable(&mut self, now: Instant, writable: bool, tracks: &[Track]) {
+        if self.writable == writable {
+            return;
+        }
+        self.writable = writable;
+        for (lane, track) in self.lanes.iter_mut().zip(tracks) {
+            match (lane.cursor, track.ring.head()) {
+                (Cursor::Live, Some(head)) => lane.follow_from(now, head + 1),
+                (Cursor::Behind { next, .. }, _) => lane.follow_from(now, next),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends again what the child asks for, within its budget of `rate` bytes per second. What
+    /// the ring lacks is passed on when it comes; what the session did not carry is none of its
+    /// business.
+    pub(super) fn nack(
+        &mut self,
+        now: Instant,
+        index: usize,
+        seqs: &[u16],
+        track: &Track,
+        rate: u64,
+    ) {
+        let lane = &self.lanes[index];
+        let serves = matches!(lane.cursor, Cursor::Live | Cursor::Behind { .. });
+        let Some(sent) = lane.sent.filter(|_| serves && self.writable) else {
+            return;
+        };
+        let lowest = sent
+            .first
+            .max(lane.skipped_below)
+            .max(sent.highest.saturating_sub(MAX_SKIP));
+        self.repairs.fill(now, rate);
+        for &seq in seqs {
+            let seq = unwrap_near(seq, sent.highest);
+            if seq < lowest || seq > sent.highest {
+                continue;
+            }
+            let (Some(packet), Some(arrived)) = (track.ring.get(seq), track.ring.arrived(seq))
+            else {
+                continue;
+            };
+            // The child asked before it could see the packet that was just passed on.
+            if now.saturating_duration_since(arrived) < self.rtt / 2 {
+                continue;
+            }
+            if !self.repairs.has_tokens() {
+                return;
+            }
+            self.repairs.take(packet.payload.len() + PACKET_OVERHEAD);
+            self.batch.push(Arc::clone(packet));
+        }
+    }
+
+    /// Answers a wish for a key frame from the ring if one lies ahead of the child. Otherwise
+    /// whether one is worth asking for: not while one is on its way to the child.
+    pub(super) fn wants_key_frame(&mut self, now: Instant, index: usize, track: &Track) -> bool {
+        let lane = &mut self.lanes[index];
+        match lane.cursor {
+            Cursor::Off => return false,
+            Cursor::AwaitsKeyFrame => return self.hold.is_none(),
+            Cursor::Behind { next, .. } => {
+                if let Some(start) = track.fast_start().filter(|&start| start >= next) {
+                    lane.follow_from(now, start);
+                    return false;
+                }
+            }
+            Cursor::Live => {}
+        }
+        track
+            .requests
+            .last_key_frame()
+            .is_none_or(|at| now.saturating_duration_since(at) > self.rtt)
+    }
+
+    /// The child said something.
+    pub(super) fn heard(&mut self, now: Instant, tracks: &[Track]) {
+        self.last_feedback = now;
+        self.owes_feedback = false;
+        if matches!(self.hold, Some(Hold::Silent { .. })) {
+            self.release_video(now, tracks);
+        }
+    }
+
+    /// The child reported what share of packets it lost, and how far away it is.
+    pub(super) fn feedback(
+        &mut self,
+        now: Instant,
+        fraction_lost: f32,
+        rtt: Option<Duration>,
+        tracks: &[Track],
+    ) {
+        self.rtt = rtt.unwrap_or(self.rtt);
+        if fraction_lost <= CHILD_LOSS_MAX {
+            self.heavy_loss_reports = 0;
+            return;
+        }
+        self.heavy_loss_reports += 1;
+        // One report can be one burst.
+        if self.heavy_loss_reports >= 2 {
+            self.heavy_loss_reports = 0;
+            let until = now + LOSS_HOLD;
+            self.hold_video(Hold::Lossy { until }, tracks);
+        }
+    }
+
+    /// Holds the picture of a child that went silent, and tries again where a hold is over.
+    pub(super) fn check_health(&mut self, now: Instant, tracks: &[Track]) {
+        let silence = now.saturating_duration_since(self.last_feedback);
+        match self.hold {
+            Some(Hold::Lossy { until } | Hold::Silent { until }) if until <= now => {
+                self.last_feedback = now;
+                self.release_video(now, tracks);
+            }
+            None if !self.owes_feedback => self.last_feedback = now,
+            None if silence > CHILD_SILENCE => {
+                let until = now + SILENCE_HOLD;
+                self.hold_video(Hold::Silent { until }, tracks);
+            }
+            _ => {}
+        }
+    }
+
+    fn hold_video(&mut self, hold: Hold, tracks: &[Track]) {
+        self.hold = Some(hold);
+        for (lane, track) in self.lanes.iter_mut().zip(tracks) {
+            if track.kind == MediaKind::Video && lane.cursor != Cursor::Off {
+                lane.cursor = Cursor::AwaitsKeyFrame;
+            }
+        }
+    }
+
+    fn release_video(&mut self, now: Instant, tracks: &[Track]) {
+        self.hold = None;
+        for (index, track) in tracks.iter().enumerate() {
+            if self.lanes[index].cursor == Cursor::AwaitsKeyFrame {
+                self.start_at_key_frame(now, index, track);
+            }
+        }
+    }
+}

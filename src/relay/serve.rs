@@ -1,0 +1,237 @@
+//! What children ask of a relay: to begin, to stop, to repair.
+
+use std::time::{Duration, Instant};
+
+use super::child::Child;
+use super::pace::catch_up_rate;
+use super::packet::{ExtSeq, TrackIndex};
+use super::{Relay, RelayOutput, gather};
+use crate::id::LinkKey;
+use crate::limits::CHILD_CHECK_INTERVAL;
+use crate::wire::announcement::MediaKind;
+
+/// Where a child's media begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartFrom {
+    /// With these packets, so that nothing is missing and nothing comes twice. Tracks not named
+    /// begin as with [`KeyFrame`](Self::KeyFrame).
+    Next(Vec<(TrackIndex, ExtSeq)>),
+    /// With the newest key frame, and sound from the same moment.
+    KeyFrame,
+    /// With whatever comes next.
+    Live,
+}
+
+/// Why a child's media did not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActivateError {
+    /// There is no such child.
+    #[error("no child on this link")]
+    UnknownLink,
+    /// This node has nothing of what the child wants next, in any track.
+    #[error("this node is not ahead of the child")]
+    NotAhead,
+    /// The link's SRTP session cannot carry so long a leap; it is to be replaced.
+    #[error("this link has to be replaced")]
+    ReplaceLink,
+}
+
+impl Relay {
+    /// A link to a child stands. It gets nothing before [`activate`](Self::activate).
+    pub fn add_child(&mut self, now: Instant, child: LinkKey) {
+        let tracks = self.tracks.len();
+        self.children
+            .entry(child)
+            .or_insert_with(|| Child::new(now, tracks));
+    }
+
+    /// The link is gone.
+    pub fn remove_child(&mut self, child: LinkKey) {
+        self.children.remove(&child);
+        self.behind.remove(&child);
+    }
+
+    /// Children that get media.
+    pub fn active_children(&self) -> usize {
+        let active = self.children.values().filter(|child| child.is_active());
+        active.count()
+    }
+
+    /// Begins a child's media. Repeated while it runs, it changes nothing.
+    ///
+    /// # Errors
+    /// Any [`ActivateError`]; then nothing has changed, except that a link that has to be replaced
+    /// carries nothing any more.
+    pub fn activate(
+        &mut self,
+        now: Instant,
+        key: LinkKey,
+        from: &StartFrom,
+    ) -> Result<(), ActivateError> {
+        let child = self.children.get_mut(&key);
+        let child = child.ok_or(ActivateError::UnknownLink)?;
+        if child.is_worn() {
+            return Err(ActivateError::ReplaceLink);
+        }
+        if child.is_active() {
+            return Ok(());
+        }
+        let next_of = |index: usize| match from {
+            StartFrom::Next(next) => {
+                let mut named = next.iter();
+                let named = named.find(|&&(track, _)| usize::from(track) == index);
+                named.map(|&(_, seq)| seq)
+            }
+            StartFrom::KeyFrame | StartFrom::Live => None,
+        };
+        let wanted: Vec<Option<ExtSeq>> = (0..self.tracks.len()).map(next_of).collect();
+        let is_ahead = self.tracks.iter().zip(&wanted).any(|(track, next)| {
+            next.is_none_or(|next| track.ring.head().is_some_and(|head| head >= next))
+        });
+        if !is_ahead {
+            return Err(ActivateError::NotAhead);
+        }
+        let far = |(index, next): (usize, &Option<ExtSeq>)| {
+            next.is_some_and(|next| child.would_skip(index, next))
+        };
+        if wanted.iter().enumerate().any(far) {
+            return Err(ActivateError::ReplaceLink);
+        }
+
+        child.awaken(now);
+        // How far the newest key frame lies back: sound begins as far back.
+        let mut lag = Duration::ZERO;
+        for (index, track) in self.tracks.iter().enumerate() {
+            if track.kind != MediaKind::Video {
+                continue;
+            }
+            match wanted[index] {
+                Some(next) => {
+                    // One packet early if the very one is still being repaired, so that the link
+                    // may carry it when it comes.
+                    let present = track.ring.last_present(next);
+                    child.start_at(now, index, present.map_or(next, |packet| packet.seq));
+                }
+                None if *from == StartFrom::Live => child.start_live(now, index, track),
+                None => {
+                    child.start_at_key_frame(now, index, track);
+                    if let Some(start) = track.fast_start() {
+                        lag = lag.max(track.ring.behind_head(start));
+                    }
+                }
+            }
+        }
+        for (index, track) in self.tracks.iter().enumerate() {
+            if track.kind != MediaKind::Audio {
+                continue;
+            }
+            match wanted[index].or_else(|| track.ring.at_lag(lag)) {
+                Some(next) if *from != StartFrom::Live => {
+                    let present = track.ring.last_present(next);
+                    child.start_at(now, index, present.map_or(next, |packet| packet.seq));
+                }
+                _ => child.start_live(now, index, track),
+            }
+        }
+        self.next_check.get_or_insert(now + CHILD_CHECK_INTERVAL);
+        self.attend(now, key);
+        self.plan_turn(now);
+        Ok(())
+    }
+
+    /// Ends a child's media and keeps the link.
+    pub fn deactivate(&mut self, key: LinkKey) {
+        if let Some(child) = self.children.get_mut(&key) {
+            child.deactivate();
+        }
+        self.behind.remove(&key);
+    }
+
+    /// The link takes packets, or does not for now (no selected candidate pair, a full socket).
+    /// Meanwhile the child's position stands still.
+    pub fn set_writable(&mut self, now: Instant, key: LinkKey, writable: bool) {
+        if let Some(child) = self.children.get_mut(&key) {
+            child.set_writable(now, writable, &self.tracks);
+        }
+        self.attend(now, key);
+        self.plan_turn(now);
+    }
+
+    /// A child misses packets (generic NACK). What the ring has goes out within the child's
+    /// budget; what it lacks follows when it arrives here.
+    pub fn nack(&mut self, now: Instant, key: LinkKey, track: TrackIndex, seqs: &[u16]) {
+        let rate = self.stream_rate();
+        let index = usize::from(track);
+        if let (Some(child), Some(track)) = (self.children.get_mut(&key), self.tracks.get(index)) {
+            child.heard(now, &self.tracks);
+            child.nack(now, index, seqs, track, rate);
+        }
+        self.attend(now, key);
+        self.plan_turn(now);
+    }
+
+    /// A child cannot go on without a key frame (PLI or FIR). Answered from the ring where one
+    /// lies ahead of the child; otherwise one request for all goes upward.
+    pub fn key_frame_request(&mut self, now: Instant, key: LinkKey, track: TrackIndex) {
+        let index = usize::from(track);
+        let (Some(child), Some(at)) = (self.children.get_mut(&key), self.tracks.get(index)) else {
+            return;
+        };
+        child.heard(now, &self.tracks);
+        if at.kind == MediaKind::Video && child.wants_key_frame(now, index, at) {
+            self.want_key_frame(now, track);
+        }
+        self.attend(now, key);
+        self.plan_turn(now);
+    }
+
+    /// A child's receiver report (RFC 3550 section 6.4.2): the share of packets it lost, 0 to 1,
+    /// and the round-trip time if it is known. Call it for any other sign of life too, with 0.
+    pub fn feedback(
+        &mut self,
+        now: Instant,
+        key: LinkKey,
+        fraction_lost: f32,
+        rtt: Option<Duration>,
+    ) {
+        if let Some(child) = self.children.get_mut(&key) {
+            child.heard(now, &self.tracks);
+            child.feedback(now, fraction_lost, rtt, &self.tracks);
+        }
+        self.attend(now, key);
+        self.plan_turn(now);
+    }
+
+    /// Gives a child what its pace allows and passes on what it wants.
+    pub(super) fn attend(&mut self, now: Instant, key: LinkKey) {
+        let rate = catch_up_rate(self.stream_rate(), self.behind.len());
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        if child.is_behind() {
+            child.catch_up(now, &self.tracks, rate);
+        }
+        if child.is_behind() {
+            self.behind.insert(key);
+        } else {
+            self.behind.remove(&key);
+        }
+        gather(key, child, &mut self.dirty, &mut self.outputs);
+        let wishes = child.take_wishes();
+        for track in (0..8).filter(|track| wishes & (1 << track) != 0) {
+            self.want_key_frame(now, track);
+        }
+    }
+
+    fn want_key_frame(&mut self, now: Instant, track: TrackIndex) {
+        let Some(at) = self.tracks.get_mut(usize::from(track)) else {
+            return;
+        };
+        at.requests.want();
+        if at.requests.poll(now) {
+            self.outputs
+                .push_back(RelayOutput::RequestKeyFrame { track });
+        }
+    }
+}

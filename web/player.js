@@ -1,0 +1,115 @@
+/**
+ * The picture: two video elements, one on screen and one in the wings, so that the old picture
+ * stays until the new one plays.
+ */
+
+/**
+ * @typedef {object} PlayerEvents
+ * @property {(link: number) => void} shown the first picture of a link is on screen
+ * @property {() => void} sound muted or not has changed
+ */
+
+export class Player {
+  /** @param {HTMLElement} frame the videos' parent @param {PlayerEvents} events */
+  constructor(frame, events) {
+    this.events = events;
+    this.muted = true;
+    this.volume = 1;
+    const [front, wings] = [makeVideo(), makeVideo()];
+    frame.prepend(front, wings);
+    /** On screen. */
+    this.front = front;
+    this.wings = wings;
+    this.frontLink = 0;
+    this.wingsLink = 0;
+    front.dataset.active = "true";
+    for (const video of [front, wings]) {
+      video.addEventListener("pause", () => {
+        // Live has no pause; browsers pause on their own when a headset is unplugged, for example.
+        if (video.srcObject && !document.hidden) void video.play().catch(() => {});
+      });
+    }
+  }
+
+  /**
+   * Prepares `stream`; it takes the screen with its first picture.
+   * @param {MediaStream} stream @param {number} link
+   */
+  show(stream, link) {
+    if (this.wingsLink === link || this.frontLink === link) return;
+    const video = this.wings;
+    this.wingsLink = link;
+    video.muted = true;
+    video.srcObject = stream;
+    video.play().catch(() => {});
+    const ready = () => {
+      if (this.wingsLink === link && video.srcObject === stream) this.#swap();
+    };
+    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(ready);
+    // In a background tab no frame is presented; the element still says that it plays.
+    video.addEventListener("playing", () => video.videoWidth > 0 && ready(), { once: true });
+  }
+
+  /** Puts the prepared stream on screen although it has no picture (sound only). @param {number} link */
+  force(link) {
+    if (this.wingsLink === link) this.#swap();
+  }
+
+  #swap() {
+    const [front, wings] = [this.wings, this.front];
+    this.front = front;
+    this.wings = wings;
+    this.frontLink = this.wingsLink;
+    this.wingsLink = 0;
+    front.dataset.active = "true";
+    delete wings.dataset.active;
+    wings.muted = true;
+    wings.srcObject = null;
+    front.volume = this.volume;
+    if (!this.muted) this.#loud();
+    this.events.shown(this.frontLink);
+  }
+
+  /** @param {boolean} muted */
+  setMuted(muted) {
+    this.muted = muted;
+    if (muted) this.front.muted = true;
+    else this.#loud();
+    this.events.sound();
+  }
+
+  toggleMuted() {
+    this.setMuted(!this.muted);
+  }
+
+  /** @param {number} volume 0 to 1 */
+  setVolume(volume) {
+    this.volume = Math.min(1, Math.max(0, volume));
+    this.front.volume = this.volume;
+    this.events.sound();
+  }
+
+  #loud() {
+    const video = this.front;
+    video.muted = false;
+    if (!video.srcObject) return;
+    video.play().catch(() => {
+      // The browser wants a click first: picture without sound rather than neither.
+      if (video !== this.front) return;
+      this.muted = true;
+      video.muted = true;
+      void video.play().catch(() => {});
+      this.events.sound();
+    });
+  }
+}
+
+function makeVideo() {
+  const video = document.createElement("video");
+  video.muted = true;
+  video.autoplay = true;
+  video.playsInline = true;
+  video.disablePictureInPicture = false;
+  video.tabIndex = -1;
+  return video;
+}

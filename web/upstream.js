@@ -1,0 +1,424 @@
+/**
+ * One connection to a parent: the offer, the two data channels, the media, and the watch over
+ * whether the parent still lives.
+ */
+import {
+  MAX_CANDIDATE,
+  MAX_CANDIDATES,
+  PROTOCOL_VERSION,
+  WireError,
+  decodePeer,
+  encode,
+} from "./wire.js";
+
+/** @typedef {import("./wire.js").Heartbeat} Heartbeat */
+/** @typedef {import("./wire.js").LostReason} LostReason */
+/** @typedef {import("./wire.js").OwnPeerMessage} OwnPeerMessage */
+
+/** Milliseconds between two heartbeats, and between two looks at the statistics. */
+const HEARTBEAT_INTERVAL = 250;
+/** A parent that sent neither media nor heartbeat for this many milliseconds is gone. */
+const PARENT_SILENCE = 1000;
+/** Activate is said this often (ms), this many times, then at the slow pace, until media comes. */
+const ACTIVATE_INTERVAL = 20;
+const ACTIVATE_FAST = 100;
+const ACTIVATE_SLOW = 500;
+/** Media that stands still this long (ms) while the parent's head moves on: the link is of no use. */
+const MEDIA_STALL = 6000;
+
+/**
+ * What the statistics say about the media so far.
+ * @typedef {object} Sample
+ * @property {number} packets received so far
+ * @property {number} lost so far
+ * @property {number} bytes received so far
+ * @property {number} framesDecoded
+ * @property {number} framesDropped
+ * @property {number} freezes
+ * @property {number} width
+ * @property {number} height
+ * @property {number} audioSamples played so far
+ * @property {number} audioLevel 0 to 1
+ * @property {number} bufferMs mean time a picture waited in the jitter buffer since the last sample
+ * @property {number} bitsPerSecond since the last sample
+ */
+
+/**
+ * @typedef {object} UpstreamEvents
+ * @property {(candidate: string) => void} candidate one of our ICE candidates; empty for the end
+ * @property {() => void} connected both ends can talk
+ * @property {(stream: MediaStream) => void} media its tracks, before the first packet
+ * @property {() => void} flowing the first media packet has come
+ * @property {(heartbeat: Heartbeat) => void} heartbeat
+ * @property {(sample: Sample) => void} sample
+ * @property {(reason: LostReason) => void} lost at most once, and nothing after it
+ */
+
+/**
+ * @typedef {object} UpstreamOptions
+ * @property {string} node our own name
+ * @property {import("./clock.js").Clock} clock
+ * @property {UpstreamEvents} events
+ */
+
+export class Upstream {
+  /** @param {UpstreamOptions} options */
+  constructor(options) {
+    this.options = options;
+    this.clock = options.clock;
+    this.connection = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
+    this.stream = new MediaStream();
+    this.description = "";
+    this.over = false;
+    this.retired = false;
+    this.answered = false;
+    this.connected = false;
+    this.flows = false;
+    /** Round trip to the parent in milliseconds, smoothed; null before the first echo. */
+    this.rtt = /** @type {number | null} */ (null);
+    /** @type {Heartbeat | null} */
+    this.heartbeat = null;
+    this.heartbeatAt = 0;
+    this.heardAt = 0;
+    this.mediaAt = 0;
+    this.tickAt = 0;
+    this.stallSince = 0;
+    /** @type {Sample | null} */
+    this.last = null;
+    this.raw = { bytes: 0, bufferDelay: 0, bufferCount: 0, at: 0 };
+    /** @type {string[]} */
+    this.early = [];
+    this.sent = 0;
+    /** @type {(() => void)[]} */
+    this.timers = [];
+    /** @type {() => void} */
+    this.stopActivating = () => {};
+
+    const pc = this.connection;
+    for (const kind of ["video", "audio"]) {
+      const { receiver } = pc.addTransceiver(kind, { direction: "recvonly" });
+      // The least delay the network allows; the browser still adds what jitter demands.
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    }
+    this.control = pc.createDataChannel("control", { negotiated: true, id: 0, ordered: true });
+    this.pulse = pc.createDataChannel("pulse", {
+      negotiated: true,
+      id: 1,
+      ordered: false,
+      maxRetransmits: 0,
+    });
+    this.control.onopen = () =>
+      this.#say(this.control, {
+        hello: { version: PROTOCOL_VERSION, node: options.node, path: [], info: null, heads: [] },
+      });
+    this.pulse.onopen = () => this.#connect();
+    this.control.onmessage = this.pulse.onmessage = (event) => this.#hear(event.data);
+    pc.ontrack = (event) => this.#track(event.track);
+    pc.onicecandidate = (event) => this.#trickle(event.candidate);
+    pc.onconnectionstatechange = () => {
+      if (pc.connectionState === "failed") this.#lose(this.connected ? "silent" : "unreachable");
+      if (pc.connectionState === "closed") this.#lose("closed");
+    };
+  }
+
+  /** Our session description; nothing is sent before {@link begin}. */
+  async offer() {
+    const offer = await this.connection.createOffer();
+    this.description = askStereo(offer.sdp ?? "");
+    return this.description;
+  }
+
+  /**
+   * Starts ICE with the servers the tracker names.
+   * @param {import("./wire.js").IceServer[]} servers
+   */
+  async begin(servers) {
+    const iceServers = servers.map(({ urls, username, credential }) => ({
+      urls,
+      ...(username !== null && { username }),
+      ...(credential !== null && { credential }),
+    }));
+    try {
+      this.connection.setConfiguration({
+        iceServers,
+        bundlePolicy: "max-bundle",
+        rtcpMuxPolicy: "require",
+      });
+    } catch {
+      console.warn("banyan: this browser refuses the tracker's ICE servers; going on without them");
+    }
+    await this.connection.setLocalDescription({ type: "offer", sdp: this.description });
+  }
+
+  /** The parent's answer. @param {string} sdp */
+  async answer(sdp) {
+    if (this.answered || this.over) return;
+    this.answered = true;
+    try {
+      await this.connection.setRemoteDescription({ type: "answer", sdp });
+    } catch (error) {
+      console.warn(`banyan: the parent's answer cannot be used: ${error}`);
+      this.#lose("unusable");
+      return;
+    }
+    const early = this.early.splice(0);
+    for (const candidate of early) this.#add(candidate);
+  }
+
+  /** One of the parent's candidates. @param {string} candidate */
+  candidate(candidate) {
+    if (this.over) return;
+    if (this.connection.remoteDescription) this.#add(candidate);
+    else if (this.early.length < 4 * MAX_CANDIDATES) this.early.push(candidate);
+  }
+
+  /** Milliseconds from the root to the screen, as far as is known. */
+  get delayMs() {
+    const parent = (this.heartbeat?.delay_us ?? 0) / 1000;
+    return parent + (this.rtt ?? 0) / 2 + (this.last?.bufferMs ?? 0);
+  }
+
+  /** Milliseconds since the last media packet. */
+  get stillMs() {
+    return this.flows ? this.clock.now() - this.mediaAt : 0;
+  }
+
+  /** Keeps the last picture but takes no more part in the link. */
+  retire() {
+    this.retired = true;
+    this.#quiet();
+    this.#say(this.control, "bye");
+  }
+
+  close() {
+    this.#say(this.control, "bye");
+    this.over = true;
+    this.#quiet();
+    this.connection.close();
+  }
+
+  #quiet() {
+    this.stopActivating();
+    for (const stop of this.timers.splice(0)) stop();
+  }
+
+  /** @param {LostReason} reason */
+  #lose(reason) {
+    if (this.over || this.retired) return;
+    this.#quiet();
+    this.retired = true;
+    this.options.events.lost(reason);
+  }
+
+  /** @param {RTCDataChannel} channel @param {OwnPeerMessage} message */
+  #say(channel, message) {
+    if (channel.readyState !== "open") return;
+    try {
+      channel.send(encode(message));
+    } catch {
+      // A full buffer or a channel that closes this very moment: the watch over silence decides.
+    }
+  }
+
+  #connect() {
+    if (this.over || this.retired || this.connected) return;
+    this.connected = true;
+    const now = this.clock.now();
+    this.heardAt = this.tickAt = now;
+    this.timers.push(this.clock.every(HEARTBEAT_INTERVAL, () => this.#tick()));
+    this.#activate();
+    this.#beat();
+    this.options.events.connected();
+  }
+
+  #activate() {
+    let said = 0;
+    const say = () => {
+      said += 1;
+      this.#say(this.pulse, { activate: { from: { key_frame: { last_rtp_timestamp: null } } } });
+      if (said === ACTIVATE_FAST) {
+        this.stopActivating();
+        this.stopActivating = this.clock.every(ACTIVATE_SLOW, say);
+      }
+    };
+    this.stopActivating = this.clock.every(ACTIVATE_INTERVAL, say);
+    say();
+  }
+
+  #beat() {
+    const now = this.clock.now();
+    const heard = this.heartbeat;
+    this.#say(this.pulse, {
+      heartbeat: {
+        sent_us: Math.round(now * 1000),
+        echo_us: heard?.sent_us ?? 0,
+        held_us: heard ? Math.round((now - this.heartbeatAt) * 1000) : 0,
+        heads: heard ? heard.heads.map(() => 0) : [],
+        path: heard ? [...heard.path, this.options.node].slice(-32) : [],
+        delay_us: Math.round(this.delayMs * 1000),
+        source_idle: heard?.source_idle ?? false,
+        healing: false,
+      },
+    });
+  }
+
+  #tick() {
+    const now = this.clock.now();
+    this.#beat();
+    // After a pause of this page itself (sleep, a blocked thread) nothing was heard because nobody
+    // listened: messages that wait are read before the next look.
+    const paused = now - this.tickAt > 2 * HEARTBEAT_INTERVAL;
+    this.tickAt = now;
+    if (paused) this.heardAt = now;
+    else if (now - this.heardAt > PARENT_SILENCE) return this.#lose("silent");
+    void this.#measure();
+  }
+
+  /** @param {unknown} data */
+  #hear(data) {
+    if (this.over || this.retired) return;
+    /** @type {ReturnType<typeof decodePeer>} */
+    let message;
+    try {
+      message = decodePeer(data);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      console.warn(`banyan: the parent sent something unreadable: ${error.message}`);
+      return;
+    }
+    const now = this.clock.now();
+    this.heardAt = now;
+    if (message?.tag === "bye") return this.#lose("closed");
+    if (message?.tag !== "heartbeat") return;
+    const heartbeat = message.body;
+    if (this.flows && this.#stalled(heartbeat, now)) return this.#lose("silent");
+    this.heartbeat = heartbeat;
+    this.heartbeatAt = now;
+    if (heartbeat.echo_us > 0) {
+      const rtt = Math.max(0, now - (heartbeat.echo_us + heartbeat.held_us) / 1000);
+      this.rtt = this.rtt === null ? rtt : this.rtt + (rtt - this.rtt) / 4;
+    }
+    this.options.events.heartbeat(heartbeat);
+  }
+
+  /**
+   * Whether media stands still here although it moves on at the parent.
+   * @param {Heartbeat} heartbeat @param {number} now
+   */
+  #stalled(heartbeat, now) {
+    const before = this.heartbeat?.heads ?? [];
+    const moves = heartbeat.heads.some((head, i) => head > (before[i] ?? head));
+    if (!moves || heartbeat.healing || heartbeat.source_idle) this.stallSince = now;
+    const since = Math.max(this.stallSince, this.mediaAt);
+    return now - since > MEDIA_STALL;
+  }
+
+  /** @param {MediaStreamTrack} track */
+  #track(track) {
+    this.stream.addTrack(track);
+    track.onunmute = () => this.#flow();
+    this.options.events.media(this.stream);
+  }
+
+  #flow() {
+    if (this.over || this.retired || !this.connected) return;
+    this.heardAt = this.mediaAt = this.clock.now();
+    if (this.flows) return;
+    this.flows = true;
+    this.stopActivating();
+    this.options.events.flowing();
+  }
+
+  async #measure() {
+    const stats = await this.connection.getStats().catch(() => null);
+    if (!stats || this.over || this.retired) return;
+    const now = this.clock.now();
+    const sample = emptySample();
+    let bufferDelay = 0;
+    let bufferCount = 0;
+    stats.forEach((entry) => {
+      if (entry.type !== "inbound-rtp") return;
+      sample.packets += entry.packetsReceived ?? 0;
+      sample.lost += Math.max(0, entry.packetsLost ?? 0);
+      sample.bytes += entry.bytesReceived ?? 0;
+      if (entry.kind === "video") {
+        sample.framesDecoded = entry.framesDecoded ?? 0;
+        sample.framesDropped = entry.framesDropped ?? 0;
+        sample.freezes = entry.freezeCount ?? 0;
+        sample.width = entry.frameWidth ?? 0;
+        sample.height = entry.frameHeight ?? 0;
+      } else {
+        sample.audioSamples = entry.totalSamplesReceived ?? 0;
+        sample.audioLevel = entry.audioLevel ?? 0;
+      }
+      if (entry.kind === "video" || bufferCount === 0) {
+        bufferDelay = entry.jitterBufferDelay ?? 0;
+        bufferCount = entry.jitterBufferEmittedCount ?? 0;
+      }
+    });
+    const { raw } = this;
+    const emitted = bufferCount - raw.bufferCount;
+    sample.bufferMs =
+      emitted > 0 ? ((bufferDelay - raw.bufferDelay) / emitted) * 1000 : (this.last?.bufferMs ?? 0);
+    if (sample.bufferMs < 0 || !Number.isFinite(sample.bufferMs)) sample.bufferMs = 0;
+    const seconds = (now - raw.at) / 1000;
+    sample.bitsPerSecond =
+      raw.at > 0 && seconds > 0 ? Math.max(0, ((sample.bytes - raw.bytes) * 8) / seconds) : 0;
+    this.raw = { bytes: sample.bytes, bufferDelay, bufferCount, at: now };
+    const more = sample.packets > (this.last?.packets ?? 0);
+    this.last = sample;
+    if (more) this.#flow();
+    this.options.events.sample(sample);
+  }
+
+  /** @param {RTCIceCandidate | null} candidate */
+  #trickle(candidate) {
+    if (this.over || this.retired) return;
+    const { events } = this.options;
+    if (!candidate || candidate.candidate === "") {
+      if (!candidate) events.candidate("");
+      return;
+    }
+    // Parents speak UDP only, and the tracker takes few candidates from each peer.
+    if (candidate.protocol === "tcp" || candidate.candidate.length > MAX_CANDIDATE) return;
+    this.sent += 1;
+    if (this.sent <= MAX_CANDIDATES) events.candidate(candidate.candidate);
+  }
+
+  /** @param {string} candidate */
+  #add(candidate) {
+    if (candidate === "") return;
+    this.connection.addIceCandidate({ candidate, sdpMLineIndex: 0 }).catch((error) => {
+      if (!this.over) console.warn(`banyan: one of the parent's candidates is of no use: ${error}`);
+    });
+  }
+}
+
+/** @returns {Sample} */
+export function emptySample() {
+  return {
+    packets: 0,
+    lost: 0,
+    bytes: 0,
+    framesDecoded: 0,
+    framesDropped: 0,
+    freezes: 0,
+    width: 0,
+    height: 0,
+    audioSamples: 0,
+    audioLevel: 0,
+    bufferMs: 0,
+    bitsPerSecond: 0,
+  };
+}
+
+/**
+ * Browsers decode Opus to one channel unless their own description asks for two (RFC 7587,
+ * section 7.1).
+ * @param {string} sdp
+ */
+export function askStereo(sdp) {
+  const opus = /^a=rtpmap:(\d+) opus\/48000\/2\r?$/im.exec(sdp)?.[1];
+  if (!opus) return sdp;
+  return sdp.replace(new RegExp(`^(a=fmtp:${opus} )(?!.*\\bstereo=)(.*?)(\\r?)$`, "m"), "$1$2;stereo=1$3");
+}
