@@ -13,9 +13,11 @@
 //! fn deadline(&self) -> Option<Instant>;              // when to call handle(now, Input::Tick)
 //! ```
 
+pub mod broadcast;
 pub mod id;
 pub mod limits;
 pub mod peer;
 pub mod relay;
+pub mod tracker;
 pub mod tree;
 pub mod wire;

@@ -165,3 +165,95 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Most peers a page's view of the tree names; a larger tree is shown around the viewer.
 pub const MAX_TREE_VIEW: usize = 64;
+
+/// Most sessions a tracker holds: about 64 KB each in the worst case, and a million file
+/// descriptors are not to be had by default anyway.
+pub const MAX_SESSIONS: usize = 100_000;
+
+/// Most streams with a root at one tracker. A broadcast costs little; this stops a flood of
+/// made-up keys.
+pub const MAX_STREAMS: usize = 10_000;
+
+/// Most ended streams a tracker remembers, the oldest forgotten first.
+pub const MAX_OFFLINE_STREAMS: usize = 1_000;
+
+/// How long an ended stream is remembered, so that who comes late reads that it is offline and
+/// waits for its return.
+pub const OFFLINE_MEMORY: Duration = Duration::from_secs(3600);
+
+/// Most peers of one stream at one tracker.
+pub const MAX_STREAM_PEERS: usize = 100_000;
+
+/// Most peers that wait for a slot in one stream. Nobody behind them would see the end of it.
+pub const MAX_WAITING: usize = 10_000;
+
+/// Most bytes of offers and candidates kept for the joining peers of one stream: 8,000 offers of
+/// Chromium's size.
+pub const MAX_OFFER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Most parents a peer is kept away from. A peer that fails with so many has another problem.
+pub const MAX_EXCLUSIONS: usize = 64;
+
+/// Messages a session may send at once: a join with all candidates, several times over.
+pub const MESSAGE_BURST: u32 = 200;
+
+/// Messages per second a session may send in the long run: reports, and children that come and
+/// go. A parent may send more for each child it is told to expect.
+pub const MESSAGES_PER_SECOND: u32 = 50;
+
+/// A session that has not said Hello by then is closed.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A session that belongs to no stream and says nothing for this long is closed.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A session that was silent this long gives way to a new one of the same node: two reports. Its
+/// connection probably died without a word.
+pub const SESSION_TAKEOVER: Duration = Duration::from_secs(2);
+
+/// How long a tree stands without its root's session: a reconnection after a dropped WebSocket,
+/// lease included, takes less.
+pub const ROOT_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the place of a peer is kept whose session ended: a reconnection. After that its
+/// parent is told to let it go, early enough that whoever needs the slot has it within 2 s.
+pub const PLACE_MEMORY: Duration = Duration::from_millis(1500);
+
+/// How long a child gets other parents than one it lost, if there are others.
+pub const PARENT_AVOIDED: Duration = Duration::from_secs(10);
+
+/// After this long a child gets a parent it lost again if there is no other.
+pub const PARENT_AVOIDED_ALONE: Duration = Duration::from_secs(2);
+
+/// Complaints of distinct children about one parent within this time count together.
+pub const COMPLAINT_WINDOW: Duration = Duration::from_secs(10);
+
+/// Distinct children that must complain before a parent gets no new ones: one or two may have a
+/// bad network themselves, or lie.
+pub const COMPLAINTS: usize = 3;
+
+/// How long a parent gets no new children after that.
+pub const PARENT_SHUNNED: Duration = Duration::from_secs(30);
+
+/// How long a refusal of a parent stands if no report of it comes first: two reports.
+pub const PARENT_REFUSED: Duration = Duration::from_secs(2);
+
+/// How long the last free slot is kept for peers that bring slots, after a stream began or such a
+/// peer lost its parent (rule J3): a join with an offer takes less.
+pub const LAST_SLOT_KEPT: Duration = Duration::from_secs(2);
+
+/// Least time between two updates of a follower's view of the tree.
+pub const TREE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Least time between two updates of the delays and losses in it.
+pub const TREE_FIGURES_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Least time between two messages about the number of viewers or the place in the queue.
+pub const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Messages of one kind that a stream sends to its peers per second; with more peers each of them
+/// is told less often.
+pub const FAN_OUT_PER_SECOND: usize = 2_000;
+
+/// Most peers on one page of a tree.
+pub const MAX_TREE_PAGE: usize = 256;

@@ -1,0 +1,270 @@
+//! One stream, as its tracker sees it: its root, its tree, and who waits.
+//!
+//! Each verb of the protocol has a room: [`join`], [`link`] (what the two ends of a connection
+//! say to each other), [`heal`] (reports, departures, returns), [`root`] (the broadcaster's own
+//! messages). [`queue`] finds parents for those who wait, [`status`] and [`view`] tell people.
+//!
+//! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
+//! sessions. After each verb it calls [`Broadcast::settle`], which places whoever can be placed.
+
+mod heal;
+mod join;
+mod link;
+mod member;
+mod queue;
+mod root;
+mod status;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+
+use crate::id::{Epoch, NodeId, StreamId};
+use crate::limits::{FAN_OUT_PER_SECOND, LAST_SLOT_KEPT};
+use crate::tree::{Class, Newcomer, Tree};
+use crate::wire::announcement::SignedStreamInfo;
+use crate::wire::tracker::{ErrorCode, PeerClass, ServerMessage, StreamState};
+
+use heal::Place;
+use member::Member;
+use queue::Queue;
+use root::Root;
+use status::Status;
+use view::Views;
+pub use view::{TreePage, TreeQuery};
+
+/// A peer as its session introduced it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its name.
+    pub node: NodeId,
+    /// What it is.
+    pub class: PeerClass,
+    /// Children it can serve.
+    pub slots: u16,
+}
+
+/// What happens in a broadcast by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A reservation of this child runs out.
+    Reservation(NodeId),
+    /// A parent this child avoids may be tried again.
+    Retry(NodeId),
+    /// The place of this departed child is given up.
+    Place(NodeId),
+    /// This parent may take children again.
+    Reopen(NodeId),
+    /// The last slot is kept no longer.
+    LastSlot,
+}
+
+/// Counts since the broadcast began, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BroadcastCounters {
+    /// Requests for a parent.
+    pub joins: u64,
+    /// Parents assigned.
+    pub assigned: u64,
+    /// Connections that stood.
+    pub attached: u64,
+    /// Children refused by their parent.
+    pub refused: u64,
+    /// Reservations that ran out.
+    pub expired: u64,
+    /// Peers put back in their place by reports.
+    pub adopted: u64,
+    /// Peers whose session ended without a word.
+    pub lost: u64,
+    /// Messages about connections that do not exist, or of nodes that are no end of them.
+    pub stale: u64,
+}
+
+impl BroadcastCounters {
+    /// Adds another broadcast's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.joins += other.joins;
+        self.assigned += other.assigned;
+        self.attached += other.attached;
+        self.refused += other.refused;
+        self.expired += other.expired;
+        self.adopted += other.adopted;
+        self.lost += other.lost;
+        self.stale += other.stale;
+    }
+}
+
+/// One stream, as its tracker sees it.
+#[derive(Debug)]
+pub struct Broadcast {
+    stream: StreamId,
+    title: String,
+    listed: bool,
+    epoch: Epoch,
+    state: StreamState,
+    info: Option<SignedStreamInfo>,
+    started: Option<Instant>,
+    root: Option<Root>,
+    offline_since: Option<Instant>,
+    tree: Tree,
+    members: BTreeMap<NodeId, Member>,
+    queue: Queue,
+    /// Places of peers whose session ended a moment ago.
+    places: BTreeMap<NodeId, Place>,
+    keep_last_until: Option<Instant>,
+    timers: BTreeSet<(Instant, Timer)>,
+    status: Status,
+    views: Views,
+    counters: BroadcastCounters,
+    outputs: VecDeque<(NodeId, ServerMessage)>,
+}
+
+impl Broadcast {
+    /// The next message, and for whom.
+    pub fn poll_output(&mut self) -> Option<(NodeId, ServerMessage)> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`tick`](Self::tick).
+    pub fn deadline(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|&(at, _)| at);
+        [
+            timer,
+            self.root_deadline(),
+            self.status.due,
+            self.queue.due(),
+            self.views.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does what is due by now.
+    pub fn tick(&mut self, now: Instant) {
+        while let Some(&(at, timer)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            match timer {
+                Timer::Reservation(child) => self.reservation_expired(now, child),
+                Timer::Retry(_) | Timer::LastSlot => self.queue.nudge(),
+                Timer::Place(child) => self.give_up_place(now, child),
+                Timer::Reopen(parent) => self.reopen(now, parent),
+            }
+        }
+        self.tick_root(now);
+        self.tick_views(now);
+    }
+
+    /// Places whoever can be placed by now and tells whom it concerns.
+    pub fn settle(&mut self, now: Instant, rng: &mut impl Rng) {
+        self.admit(now, rng);
+        self.tell_positions(now);
+        self.tell_counts(now);
+        self.plan_views(now);
+    }
+
+    /// Whether a node is a peer of this stream, its root included.
+    pub fn contains(&self, node: &NodeId) -> bool {
+        self.members.contains_key(node)
+    }
+
+    /// The peers, the root included.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.members.keys().copied()
+    }
+
+    /// Peers, the root included.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Counts since it began.
+    pub fn counters(&self) -> BroadcastCounters {
+        self.counters
+    }
+
+    /// When it began to play.
+    pub fn started(&self) -> Option<Instant> {
+        self.started
+    }
+
+    /// Whether it plays.
+    pub fn state(&self) -> StreamState {
+        self.state
+    }
+
+    /// Whether the front page may show it.
+    pub fn listed(&self) -> bool {
+        self.listed
+    }
+
+    /// Since when it has been offline.
+    pub fn offline_since(&self) -> Option<Instant> {
+        self.offline_since
+    }
+
+    fn send(&mut self, to: NodeId, message: ServerMessage) {
+        self.outputs.push_back((to, message));
+    }
+
+    fn send_error(&mut self, to: NodeId, code: ErrorCode, message: impl Into<String>) {
+        let message = message.into();
+        let error = ServerMessage::Error {
+            code,
+            message,
+            fatal: false,
+        };
+        self.send(to, error);
+    }
+
+    /// Adds a peer that has no parent.
+    fn enter(&mut self, now: Instant, arrival: Arrival) -> &mut Member {
+        let new = Newcomer::new(arrival.node, arrival.class.into(), arrival.slots, now);
+        let handle = self.tree.insert(new);
+        self.members
+            .entry(arrival.node)
+            .or_insert_with(|| Member::new(handle, arrival.class, now))
+    }
+
+    /// Keeps the last slot for peers that bring slots, for a while.
+    fn keep_last_slot(&mut self, now: Instant) {
+        let until = now + LAST_SLOT_KEPT;
+        if let Some(before) = self.keep_last_until.replace(until) {
+            self.timers.remove(&(before, Timer::LastSlot));
+        }
+        self.timers.insert((until, Timer::LastSlot));
+    }
+
+    /// The pause between two messages to everybody: the given one, longer where there are many.
+    fn pause(&self, least: Duration) -> Duration {
+        let share = self.members.len() as f64 / FAN_OUT_PER_SECOND as f64;
+        least.max(Duration::from_secs_f64(share))
+    }
+}
+
+impl From<PeerClass> for Class {
+    fn from(class: PeerClass) -> Self {
+        match class {
+            PeerClass::Native => Self::Native,
+            PeerClass::Browser => Self::Browser,
+        }
+    }
+}
+
+impl From<Class> for PeerClass {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Native => Self::Native,
+            Class::Browser => Self::Browser,
+        }
+    }
+}

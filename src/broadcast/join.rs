@@ -1,0 +1,223 @@
+//! A peer asks for a parent: the first, another one, or one for a parent it lost.
+
+use std::time::Instant;
+
+use super::member::{Attempt, Signals};
+use super::queue::Rank;
+use super::{Arrival, Broadcast, Timer};
+use crate::id::{LinkKey, NodeId};
+use crate::limits::{
+    COMPLAINT_WINDOW, COMPLAINTS, MAX_OFFER_BYTES, MAX_STREAM_PEERS, MAX_WAITING, PARENT_AVOIDED,
+    PARENT_SHUNNED,
+};
+use crate::wire::tracker::{ErrorCode, Join, Lost, LostReason, ServerMessage};
+
+impl Broadcast {
+    /// Takes a request for a parent. It replaces an unfinished older one of the same peer.
+    pub fn join(&mut self, now: Instant, arrival: Arrival, join: Join) {
+        let node = arrival.node;
+        if self.is_root(&node) {
+            self.send_error(
+                node,
+                ErrorCode::Unexpected,
+                "the root of a stream has no parent",
+            );
+            return;
+        }
+        if !self.members.contains_key(&node) {
+            if self.members.len() >= MAX_STREAM_PEERS {
+                let text = "this tracker takes no more viewers of this stream";
+                self.send_error(node, ErrorCode::Overloaded, text);
+                return;
+            }
+            self.enter(now, arrival);
+            let status = self.status();
+            self.send(node, ServerMessage::Stream(status));
+        }
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        if member.newest_link.is_some_and(|newest| join.link <= newest) {
+            self.counters.stale += 1;
+            return;
+        }
+        member.newest_link = Some(join.link);
+        self.counters.joins += 1;
+        let lost = join.lost.filter(|lost| lost.parent != node);
+        if let Some(lost) = lost {
+            self.parent_lost(now, node, lost);
+        }
+        let former_turn = self.take_attempt(node, true).map(|attempt| attempt.turn);
+        let bytes = self.queue.bytes + join.offer.len();
+        if self.queue.len() >= MAX_WAITING || bytes > MAX_OFFER_BYTES {
+            let text = "too many viewers wait for this stream at the moment";
+            self.send_error(node, ErrorCode::Overloaded, text);
+            return;
+        }
+        let rank = self.rank(node, lost.is_some());
+        let turn = match former_turn.filter(|turn| turn.rank == rank) {
+            Some(turn) => turn,
+            None => self.queue.turn(rank),
+        };
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        self.queue.bytes = bytes;
+        member.attempt = Some(Attempt {
+            link: join.link,
+            offer: join.offer,
+            candidates: Vec::new(),
+            signals: Signals::default(),
+            turn,
+            assigned: None,
+            heals: lost.is_some(),
+        });
+        self.queue.push(turn, node);
+    }
+
+    /// How urgent a peer's request is.
+    pub(super) fn rank(&self, node: NodeId, heals: bool) -> Rank {
+        let Some(member) = self.members.get(&node) else {
+            return Rank::New;
+        };
+        if self
+            .tree
+            .get(member.handle)
+            .is_some_and(|peer| peer.attached())
+        {
+            Rank::Moves
+        } else if self.tree.brings_room(member.handle) {
+            Rank::BringsRoom
+        } else if heals || member.former.is_some() {
+            Rank::Heals
+        } else {
+            Rank::New
+        }
+    }
+
+    /// Draws the conclusions from a child's word that it lost a parent.
+    fn parent_lost(&mut self, now: Instant, child: NodeId, lost: Lost) {
+        self.release_place(child);
+        let Some(member) = self.members.get_mut(&child) else {
+            return;
+        };
+        let attempt = member.attempt.as_ref().and_then(|attempt| attempt.assigned);
+        let was_coming = attempt.is_some_and(|assigned| assigned.parent == lost.parent);
+        let was_former = member
+            .former
+            .take_if(|edge| edge.parent == lost.parent)
+            .is_some();
+        let edge = member.edge.take_if(|edge| edge.parent == lost.parent);
+        let was_edge = edge.is_some();
+        if let Some(edge) = edge {
+            let handle = member.handle;
+            self.tree.detach(handle);
+            if self.tree.brings_room(handle) {
+                self.keep_last_slot(now);
+            }
+            if let Some(link) = edge.link {
+                let link = LinkKey { child, link };
+                self.send(edge.parent, ServerMessage::Release { link });
+            }
+        }
+        let Some(parent) = self.members.get(&lost.parent).map(|parent| parent.handle) else {
+            return;
+        };
+        let until = match lost.reason {
+            LostReason::Unreachable | LostReason::Unusable => None,
+            LostReason::Silent | LostReason::Closed => Some(now + PARENT_AVOIDED),
+        };
+        if let Some(member) = self.members.get_mut(&child) {
+            member.avoid(parent, now, until);
+        }
+        let blames = matches!(lost.reason, LostReason::Silent | LostReason::Unreachable);
+        if blames && (was_edge || was_coming || was_former) {
+            self.complain(now, child, lost.parent);
+        }
+    }
+
+    /// Counts a complaint of one child. A parent that several lost gets no new ones for a while;
+    /// it keeps those it has. The root is exempt: without it there is no stream.
+    fn complain(&mut self, now: Instant, child: NodeId, about: NodeId) {
+        if self.is_root(&about) {
+            return;
+        }
+        let Some(parent) = self.members.get_mut(&about) else {
+            return;
+        };
+        parent
+            .complaints
+            .retain(|&(who, at)| who != child && now < at + COMPLAINT_WINDOW);
+        parent.complaints.push((child, now));
+        let left = self.tree.get(parent.handle).map_or(0, |peer| peer.used());
+        let count = parent.complaints.len();
+        if count >= COMPLAINTS || (count >= 2 && left == 0) {
+            parent.complaints.clear();
+            let until = now + PARENT_SHUNNED;
+            parent.shunned_until = Some(until);
+            self.timers.insert((until, Timer::Reopen(about)));
+            self.review(now, about);
+        }
+    }
+
+    /// Opens or closes a parent for new children, as its state has it.
+    pub(super) fn review(&mut self, now: Instant, node: NodeId) {
+        let root_gone = self.is_root(&node) && self.root_is_lost();
+        if let Some(member) = self.members.get_mut(&node) {
+            member.full_until.take_if(|until| *until <= now);
+            member.shunned_until.take_if(|until| *until <= now);
+            let shut = member.full_until.is_some() || member.shunned_until.is_some() || root_gone;
+            self.tree.set_open(member.handle, !shut);
+        }
+    }
+
+    pub(super) fn reopen(&mut self, now: Instant, parent: NodeId) {
+        self.review(now, parent);
+    }
+
+    /// Ends a peer's request, placed or not. With `release` the parent it was assigned to is told.
+    pub(super) fn take_attempt(&mut self, child: NodeId, release: bool) -> Option<Attempt> {
+        let parent = self.withdraw(child);
+        let attempt = self.members.get_mut(&child)?.attempt.take()?;
+        self.queue.remove(attempt.turn);
+        self.queue.bytes -= attempt.bytes();
+        if let Some(parent) = parent.filter(|_| release) {
+            let link = LinkKey {
+                child,
+                link: attempt.link,
+            };
+            self.send(parent, ServerMessage::Release { link });
+        }
+        Some(attempt)
+    }
+
+    /// Gives back the slot reserved for a child; returns the parent that had it.
+    pub(super) fn withdraw(&mut self, child: NodeId) -> Option<NodeId> {
+        let member = self.members.get_mut(&child)?;
+        let assigned = member.attempt.as_mut()?.assigned.take()?;
+        self.tree.unreserve(member.handle);
+        let timer = (assigned.until, Timer::Reservation(child));
+        self.timers.remove(&timer);
+        if let Some(parent) = self.members.get_mut(&assigned.parent) {
+            parent.expected.remove(&child);
+        }
+        Some(assigned.parent)
+    }
+
+    /// Puts a request whose parent fell away back in its place in the queue.
+    pub(super) fn requeue(&mut self, child: NodeId) {
+        let attempt = self.members.get(&child).and_then(|m| m.attempt.as_ref());
+        if let Some(attempt) = attempt.filter(|attempt| attempt.assigned.is_none()) {
+            self.queue.push(attempt.turn, child);
+        }
+    }
+
+    pub(super) fn reservation_expired(&mut self, now: Instant, child: NodeId) {
+        let attempt = self.members.get(&child).and_then(|m| m.attempt.as_ref());
+        let assigned = attempt.and_then(|attempt| attempt.assigned);
+        if assigned.is_some_and(|assigned| assigned.until <= now) {
+            self.counters.expired += 1;
+            self.take_attempt(child, true);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! One peer of a broadcast.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::id::{Generation, LinkId, NodeId};
+use crate::limits::{MAX_CANDIDATES, MAX_EXCLUSIONS, PARENT_AVOIDED_ALONE};
+use crate::tree::Handle;
+use crate::wire::tracker::PeerClass;
+
+use super::queue::Turn;
+use super::view::Follow;
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) handle: Handle,
+    pub(super) class: PeerClass,
+    pub(super) joined: Instant,
+    /// Of the newest order about it.
+    pub(super) generation: Generation,
+    /// The highest number it gave a connection.
+    pub(super) newest_link: Option<LinkId>,
+    /// The connection to its parent in the tree.
+    pub(super) edge: Option<Edge>,
+    /// The connection to a parent that vanished from the tracker, and may feed it still.
+    pub(super) former: Option<Edge>,
+    /// Its unfinished request for a parent.
+    pub(super) attempt: Option<Attempt>,
+    /// Children on their way to it.
+    pub(super) expected: BTreeSet<NodeId>,
+    /// Departed children whose place is kept for a moment.
+    pub(super) kept: BTreeSet<NodeId>,
+    avoided: Vec<Avoided>,
+    /// Children that lost it, and when they said so.
+    pub(super) complaints: Vec<(NodeId, Instant)>,
+    /// It refused a child: no others before its next report, or this time.
+    pub(super) full_until: Option<Instant>,
+    /// Several children lost it: no others before this time.
+    pub(super) shunned_until: Option<Instant>,
+    /// The children it reports, sorted.
+    pub(super) reported: Vec<NodeId>,
+    /// Lost packets per thousand, as it reports.
+    pub(super) loss_permille: u16,
+    pub(super) follow: Option<Follow>,
+}
+
+/// A connection in the tree.
+#[derive(Debug, Clone)]
+pub(super) struct Edge {
+    pub(super) parent: NodeId,
+    /// Unknown where the edge is only known from reports.
+    pub(super) link: Option<LinkId>,
+    pub(super) signals: Signals,
+}
+
+/// What the two ends of a connection have said to each other.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Signals {
+    pub(super) answered: bool,
+    pub(super) from_parent: Candidates,
+    pub(super) from_child: Candidates,
+}
+
+/// Counts candidates of one end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Candidates {
+    count: usize,
+    ended: bool,
+}
+
+impl Candidates {
+    /// Whether one more may pass.
+    pub(super) fn admit(&mut self, candidate: &str) -> bool {
+        if candidate.is_empty() {
+            return !std::mem::replace(&mut self.ended, true);
+        }
+        self.count += 1;
+        self.count <= MAX_CANDIDATES
+    }
+}
+
+/// A request for a parent.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) link: LinkId,
+    pub(super) offer: String,
+    /// The child's candidates, kept for the parent it gets.
+    pub(super) candidates: Vec<String>,
+    pub(super) signals: Signals,
+    pub(super) turn: Turn,
+    pub(super) assigned: Option<Assigned>,
+    /// Whether it is made because a parent was lost.
+    pub(super) heals: bool,
+}
+
+impl Attempt {
+    /// Bytes it keeps.
+    pub(super) fn bytes(&self) -> usize {
+        self.offer.len() + self.candidates.iter().map(String::len).sum::<usize>()
+    }
+}
+
+/// A parent that was named and has a slot reserved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Assigned {
+    pub(super) parent: NodeId,
+    pub(super) generation: Generation,
+    pub(super) until: Instant,
+}
+
+/// A parent that a child should not get. Named by its handle: a node that left and came back is
+/// tried again.
+#[derive(Debug, Clone, Copy)]
+struct Avoided {
+    parent: Handle,
+    since: Instant,
+    /// None: never again.
+    until: Option<Instant>,
+}
+
+impl Member {
+    pub(super) fn new(handle: Handle, class: PeerClass, joined: Instant) -> Self {
+        Self {
+            handle,
+            class,
+            joined,
+            generation: Generation::default(),
+            newest_link: None,
+            edge: None,
+            former: None,
+            attempt: None,
+            expected: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            avoided: Vec::new(),
+            complaints: Vec::new(),
+            full_until: None,
+            shunned_until: None,
+            reported: Vec::new(),
+            loss_permille: 0,
+            follow: None,
+        }
+    }
+
+    /// Forgets its place in a tree that is no more.
+    pub(super) fn uproot(&mut self, handle: Handle) {
+        self.handle = handle;
+        self.edge = None;
+        self.former = None;
+        self.expected.clear();
+        self.kept.clear();
+        self.avoided.clear();
+        self.complaints.clear();
+        self.full_until = None;
+        self.shunned_until = None;
+    }
+
+    /// Keeps it away from a parent until some time, or for good.
+    pub(super) fn avoid(&mut self, parent: Handle, now: Instant, until: Option<Instant>) {
+        self.avoided
+            .retain(|avoided| avoided.until.is_none_or(|until| until > now));
+        let known = self.avoided.iter_mut().find(|a| a.parent == parent);
+        if let Some(known) = known {
+            known.since = now;
+            known.until = known.until.and(until);
+            return;
+        }
+        if self.avoided.len() >= MAX_EXCLUSIONS {
+            self.avoided.remove(0);
+        }
+        self.avoided.push(Avoided {
+            parent,
+            since: now,
+            until,
+        });
+    }
+
+    /// Whether it should not get this parent now; `alone`: if there is no other.
+    pub(super) fn avoids(&self, parent: Handle, now: Instant, alone: bool) -> bool {
+        self.avoided.iter().any(|avoided| {
+            avoided.parent == parent
+                && avoided.until.is_none_or(|until| {
+                    now < until && !(alone && now >= avoided.since + PARENT_AVOIDED_ALONE)
+                })
+        })
+    }
+
+    /// When a parent it avoids may be tried again.
+    pub(super) fn retry_at(&self, now: Instant) -> Option<Instant> {
+        self.avoided
+            .iter()
+            .filter_map(|avoided| Some((avoided.since, avoided.until?)))
+            .flat_map(|(since, until)| [since + PARENT_AVOIDED_ALONE, until])
+            .filter(|&at| at > now)
+            .min()
+    }
+
+    /// The parent of a connection it began, in the tree or on the way.
+    pub(super) fn other_end(&self, link: LinkId) -> Option<NodeId> {
+        let coming = self.attempt.as_ref().filter(|attempt| attempt.link == link);
+        if let Some(attempt) = coming {
+            return attempt.assigned.map(|assigned| assigned.parent);
+        }
+        let edge = self.edge.as_ref().filter(|edge| edge.link == Some(link))?;
+        Some(edge.parent)
+    }
+
+    /// What was said on that connection.
+    pub(super) fn signals(&mut self, link: LinkId) -> Option<&mut Signals> {
+        match (&mut self.attempt, &mut self.edge) {
+            (Some(attempt), _) if attempt.link == link => Some(&mut attempt.signals),
+            (_, Some(edge)) if edge.link == Some(link) => Some(&mut edge.signals),
+            _ => None,
+        }
+    }
+}

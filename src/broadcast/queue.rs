@@ -1,0 +1,309 @@
+//! Who waits for a parent, and who gets one.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::Instant;
+
+use rand::Rng;
+
+use super::member::{Assigned, Signals};
+use super::{Broadcast, Timer};
+use crate::id::{LinkKey, NodeId};
+use crate::limits::{COUNT_INTERVAL, RESERVATION};
+use crate::tree::{Class, Handle, Wish};
+use crate::wire::tracker::{ServerMessage, StreamState, WaitReason};
+
+/// Whose turn it is first: by rank, then first come, first served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    pub(super) rank: Rank,
+    pub(super) number: u64,
+}
+
+/// Who goes first when slots are few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// It brings slots, or a subtree with them.
+    BringsRoom,
+    /// It watched already and lost its parent.
+    Heals,
+    /// It is new.
+    New,
+    /// It is fed and would like another parent.
+    Moves,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    node: NodeId,
+    /// The chances there had been when it was tried last.
+    tried: u64,
+    reason: WaitReason,
+    told: Option<(WaitReason, u32)>,
+}
+
+/// The peers that wait, in order.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: BTreeMap<Turn, Waiting>,
+    moving: usize,
+    next: u64,
+    /// Those who have not been told why they wait.
+    untold: Vec<Turn>,
+    nudges: u64,
+    /// The chances there had been when everybody was tried last.
+    tried: u64,
+    positions_due: Option<Instant>,
+    /// Bytes of all unfinished attempts, placed or not.
+    pub(super) bytes: usize,
+}
+
+impl Queue {
+    pub(super) fn turn(&mut self, rank: Rank) -> Turn {
+        self.next += 1;
+        Turn {
+            rank,
+            number: self.next,
+        }
+    }
+
+    pub(super) fn push(&mut self, turn: Turn, node: NodeId) {
+        let waiting = Waiting {
+            node,
+            tried: 0,
+            reason: WaitReason::Full,
+            told: None,
+        };
+        if self.waiting.insert(turn, waiting).is_none() {
+            self.moving += usize::from(turn.rank == Rank::Moves);
+        }
+        self.untold.push(turn);
+    }
+
+    pub(super) fn remove(&mut self, turn: Turn) {
+        if self.waiting.remove(&turn).is_some() {
+            self.moving -= usize::from(turn.rank == Rank::Moves);
+        }
+    }
+
+    /// Everybody may have a chance that no free slot tells of.
+    pub(super) fn nudge(&mut self) {
+        self.nudges += 1;
+    }
+
+    /// Tells everybody anew why they wait.
+    pub(super) fn retell(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.told = None;
+            waiting.tried = 0;
+        }
+        self.tried = 0;
+        self.untold = self.waiting.keys().copied().collect();
+        self.nudge();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Those who get no picture while they wait.
+    pub(super) fn unfed(&self) -> usize {
+        self.waiting.len() - self.moving
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.positions_due
+    }
+
+    fn next_after(&self, after: Option<Turn>) -> Option<(Turn, &Waiting)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (turn, waiting) = self.waiting.range((from, Bound::Unbounded)).next()?;
+        Some((*turn, waiting))
+    }
+
+    fn ahead(&self, turn: Turn) -> u32 {
+        self.waiting.range(..turn).count() as u32
+    }
+}
+
+impl Broadcast {
+    /// Tries whoever may have a chance, in order.
+    pub(super) fn admit(&mut self, now: Instant, rng: &mut impl Rng) {
+        if self.state == StreamState::Live {
+            // One more than the counts, so that 0 is never.
+            let chances = 1 + self.tree.openings() + self.queue.nudges;
+            if chances != self.queue.tried || !self.queue.untold.is_empty() {
+                self.queue.tried = chances;
+                self.try_waiting(now, chances, rng);
+            }
+        }
+        for turn in std::mem::take(&mut self.queue.untold) {
+            self.tell_waiting(turn);
+        }
+    }
+
+    fn try_waiting(&mut self, now: Instant, chances: u64, rng: &mut impl Rng) {
+        let mut after = None;
+        while self.free_slots() > 0
+            && let Some((turn, waiting)) = self.queue.next_after(after)
+        {
+            after = Some(turn);
+            if waiting.tried == chances {
+                continue;
+            }
+            let node = waiting.node;
+            match self.choose(now, node, rng) {
+                Ok(parent) => self.assign(now, node, parent),
+                Err(reason) => {
+                    let retry = self.members.get(&node).and_then(|m| m.retry_at(now));
+                    if let Some(at) = retry {
+                        self.timers.insert((at, Timer::Retry(node)));
+                    }
+                    if let Some(waiting) = self.queue.waiting.get_mut(&turn) {
+                        waiting.tried = chances;
+                        if waiting.reason != reason {
+                            waiting.reason = reason;
+                            self.queue.untold.push(turn);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn free_slots(&self) -> u64 {
+        self.tree.free_slots(Class::Native) + self.tree.free_slots(Class::Browser)
+    }
+
+    /// The parent for a waiting peer, or why there is none.
+    fn choose(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Result<Handle, WaitReason> {
+        let member = self.members.get(&node).ok_or(WaitReason::Full)?;
+        let kept = self.keep_last_until.is_some_and(|until| now < until);
+        let mut find = |excluded: &dyn Fn(Handle, NodeId) -> bool| {
+            let wish = Wish {
+                joiner: member.handle,
+                keep_last: kept && !self.tree.brings_room(member.handle),
+                excluded,
+            };
+            self.tree.find_parent(&wish, rng)
+        };
+        if let Some(parent) = find(&|parent, _| member.avoids(parent, now, false)) {
+            return Ok(parent);
+        }
+        if let Some(parent) = find(&|parent, _| member.avoids(parent, now, true)) {
+            return Ok(parent);
+        }
+        match find(&|_, _| false) {
+            Some(_) => Err(WaitReason::NoRoute),
+            None => Err(WaitReason::Full),
+        }
+    }
+
+    /// Reserves a slot for a waiting peer and introduces the two to each other.
+    fn assign(&mut self, now: Instant, child: NodeId, parent: Handle) {
+        let Some((parent_node, depth)) = self
+            .tree
+            .get(parent)
+            .map(|peer| (peer.node(), peer.depth() + 1))
+        else {
+            return;
+        };
+        let Some(member) = self.members.get_mut(&child) else {
+            return;
+        };
+        let (Some(info), Some(attempt)) = (&self.info, &mut member.attempt) else {
+            return;
+        };
+        if self.tree.reserve(member.handle, parent).is_err() {
+            return;
+        }
+        member.generation = member.generation.next();
+        let generation = member.generation;
+        let until = now + RESERVATION;
+        attempt.assigned = Some(Assigned {
+            parent: parent_node,
+            generation,
+            until,
+        });
+        attempt.signals = Signals {
+            from_child: attempt.signals.from_child,
+            ..Signals::default()
+        };
+        let link = LinkKey {
+            child,
+            link: attempt.link,
+        };
+        let assigned = ServerMessage::Assigned {
+            link,
+            parent: parent_node,
+            generation,
+            depth,
+            info: info.clone(),
+        };
+        let expect = ServerMessage::Expect {
+            link,
+            class: member.class,
+            offer: attempt.offer.clone(),
+            generation,
+        };
+        let candidates = attempt.candidates.clone();
+        self.queue.remove(attempt.turn);
+        self.timers.insert((until, Timer::Reservation(child)));
+        if let Some(parent) = self.members.get_mut(&parent_node) {
+            parent.expected.insert(child);
+        }
+        self.counters.assigned += 1;
+        self.make_room(parent_node);
+        self.send(child, assigned);
+        self.send(parent_node, expect);
+        for candidate in candidates {
+            self.send(parent_node, ServerMessage::Candidate { link, candidate });
+        }
+    }
+
+    /// Tells a waiting peer why and behind how many.
+    fn tell_waiting(&mut self, turn: Turn) {
+        let ahead = self.queue.ahead(turn);
+        let live = self.state == StreamState::Live;
+        let Some(waiting) = self.queue.waiting.get_mut(&turn) else {
+            return;
+        };
+        let reason = if live {
+            waiting.reason
+        } else {
+            WaitReason::NoMedia
+        };
+        let ahead = if reason == WaitReason::Full { ahead } else { 0 };
+        if waiting.told == Some((reason, ahead)) {
+            return;
+        }
+        waiting.told = Some((reason, ahead));
+        let node = waiting.node;
+        self.send(node, ServerMessage::Waiting { reason, ahead });
+    }
+
+    /// Tells everybody their new place in the queue, not too often.
+    pub(super) fn tell_positions(&mut self, now: Instant) {
+        if self.queue.waiting.is_empty() || self.state != StreamState::Live {
+            self.queue.positions_due = None;
+            return;
+        }
+        if self.queue.positions_due.is_some_and(|due| now < due) {
+            return;
+        }
+        self.queue.positions_due = Some(now + self.pause(COUNT_INTERVAL));
+        let mut news = Vec::new();
+        for (ahead, waiting) in (0_u32..).zip(self.queue.waiting.values_mut()) {
+            if let Some((WaitReason::Full, told)) = waiting.told
+                && told != ahead
+            {
+                waiting.told = Some((WaitReason::Full, ahead));
+                news.push((waiting.node, ahead));
+            }
+        }
+        for (node, ahead) in news {
+            let reason = WaitReason::Full;
+            self.send(node, ServerMessage::Waiting { reason, ahead });
+        }
+    }
+}

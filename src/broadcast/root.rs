@@ -1,0 +1,226 @@
+//! The broadcaster: it comes, describes its tracks, goes and returns.
+
+use std::time::Instant;
+
+use super::status::Status;
+use super::{Arrival, Broadcast, BroadcastCounters};
+use crate::id::{NodeId, StreamId};
+use crate::limits::ROOT_GRACE;
+use crate::tree::Tree;
+use crate::wire::announcement::SignedStreamInfo;
+use crate::wire::tracker::{ErrorCode, Publish, ServerMessage, StreamState};
+
+#[derive(Debug)]
+pub(super) struct Root {
+    node: NodeId,
+    /// Its session is gone: the tree stands until then.
+    lost_until: Option<Instant>,
+}
+
+/// Why a node does not become the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Another node is.
+    #[error("another node is broadcasting this stream")]
+    Busy,
+    /// The stream has lived a later life already.
+    #[error("a later broadcast of this stream has been here already")]
+    Outdated,
+}
+
+impl Broadcast {
+    /// A stream nobody broadcasts yet.
+    pub fn new(stream: StreamId) -> Self {
+        Self {
+            stream,
+            title: String::new(),
+            listed: false,
+            epoch: Default::default(),
+            state: StreamState::Offline,
+            info: None,
+            started: None,
+            root: None,
+            offline_since: None,
+            tree: Tree::new(),
+            members: Default::default(),
+            queue: Default::default(),
+            places: Default::default(),
+            keep_last_until: None,
+            timers: Default::default(),
+            status: Status::default(),
+            views: Default::default(),
+            counters: BroadcastCounters::default(),
+            outputs: Default::default(),
+        }
+    }
+
+    /// Whether `node` could become the root with this announcement.
+    ///
+    /// # Errors
+    /// [`PublishError`] says why not.
+    pub fn may_publish(&self, node: &NodeId, publish: &Publish) -> Result<(), PublishError> {
+        let live = self.root.as_ref().filter(|root| root.lost_until.is_none());
+        if live.is_some_and(|root| root.node != *node) {
+            Err(PublishError::Busy)
+        } else if publish.epoch < self.epoch {
+            Err(PublishError::Outdated)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A node that has proven the stream's key becomes its root. The same node with the same
+    /// epoch continues; anything else begins a new tree.
+    ///
+    /// # Errors
+    /// As [`may_publish`](Self::may_publish).
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        arrival: Arrival,
+        publish: Publish,
+    ) -> Result<(), PublishError> {
+        self.may_publish(&arrival.node, &publish)?;
+        let continues = publish.epoch == self.epoch && self.is_root(&arrival.node);
+        self.title = publish.title;
+        self.listed = publish.listed;
+        self.send(arrival.node, ServerMessage::Published);
+        if continues {
+            if let Some(root) = &mut self.root {
+                root.lost_until = None;
+            }
+            if let Some(member) = self.members.get(&arrival.node) {
+                self.tree.set_slots(member.handle, arrival.slots);
+            }
+            self.review(now, arrival.node);
+            self.tell_status(now);
+            return Ok(());
+        }
+        if self.root.is_some() {
+            self.end(now);
+        }
+        if self.members.contains_key(&arrival.node) {
+            self.leave(now, arrival.node);
+        }
+        self.epoch = publish.epoch;
+        self.state = StreamState::Waiting;
+        self.offline_since = None;
+        self.root = Some(Root {
+            node: arrival.node,
+            lost_until: None,
+        });
+        let handle = self.enter(now, arrival).handle;
+        // A peer that was just inserted has no parent, so this does not fail.
+        let _ = self.tree.set_root(handle);
+        self.tell_status(now);
+        Ok(())
+    }
+
+    /// The root describes its tracks.
+    pub fn set_info(&mut self, now: Instant, from: NodeId, signed: SignedStreamInfo) {
+        if !self.is_root(&from) || self.root_is_lost() {
+            let text = "only the root of a stream describes its tracks";
+            self.send_error(from, ErrorCode::Unexpected, text);
+            return;
+        }
+        let info = match signed.verify(&self.stream) {
+            Ok(info) => info,
+            Err(error) => {
+                self.send_error(from, ErrorCode::BadSignature, error.to_string());
+                return;
+            }
+        };
+        if info.epoch != self.epoch {
+            let text = "the tracks belong to another epoch than the published one";
+            self.send_error(from, ErrorCode::Unexpected, text);
+            return;
+        }
+        if self.info.as_ref() == Some(&signed) {
+            return;
+        }
+        self.info = Some(signed);
+        if self.state != StreamState::Live {
+            self.state = StreamState::Live;
+            self.started = Some(now);
+            self.keep_last_slot(now);
+            self.queue.retell();
+        }
+        self.tell_status(now);
+    }
+
+    /// The root ends the broadcast.
+    pub fn root_leaves(&mut self, now: Instant) {
+        self.end(now);
+    }
+
+    /// Whether `node` is the root, its session lost or not.
+    pub fn is_root(&self, node: &NodeId) -> bool {
+        self.root.as_ref().is_some_and(|root| root.node == *node)
+    }
+
+    /// Whether the root's session is gone.
+    pub(super) fn root_is_lost(&self) -> bool {
+        self.root_deadline().is_some()
+    }
+
+    pub(super) fn root_deadline(&self) -> Option<Instant> {
+        self.root.as_ref().and_then(|root| root.lost_until)
+    }
+
+    pub(super) fn root_session_lost(&mut self, now: Instant) {
+        let Some(root) = &mut self.root else {
+            return;
+        };
+        root.lost_until = Some(now + ROOT_GRACE);
+        let node = root.node;
+        self.views.forget(&node);
+        if let Some(member) = self.members.get_mut(&node) {
+            member.follow = None;
+            let expected = std::mem::take(&mut member.expected);
+            for child in expected {
+                self.withdraw(child);
+                self.requeue(child);
+            }
+        }
+        self.review(now, node);
+    }
+
+    pub(super) fn tick_root(&mut self, now: Instant) {
+        if self.root_deadline().is_some_and(|until| until <= now) {
+            self.end(now);
+        }
+    }
+
+    /// The broadcast is over: the tree is dropped, and everybody is told. Those who waited wait
+    /// on; the others ask again.
+    fn end(&mut self, now: Instant) {
+        let Some(root) = self.root.take() else {
+            return;
+        };
+        self.members.remove(&root.node);
+        self.views.forget(&root.node);
+        self.state = StreamState::Offline;
+        self.offline_since = Some(now);
+        self.info = None;
+        self.started = None;
+        self.keep_last_until = None;
+        self.timers.clear();
+        self.places.clear();
+        let old = std::mem::take(&mut self.tree);
+        for (&node, member) in &mut self.members {
+            if let Some(peer) = old.get(member.handle) {
+                let slots = peer.slots();
+                let new = crate::tree::Newcomer::new(node, peer.class(), slots, member.joined);
+                member.uproot(self.tree.insert(new));
+            }
+            if let Some(attempt) = &mut member.attempt
+                && attempt.assigned.take().is_some()
+            {
+                self.queue.push(attempt.turn, node);
+            }
+        }
+        self.tell_status(now);
+        self.queue.retell();
+        self.views.changed = true;
+    }
+}
