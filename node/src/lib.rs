@@ -1,3 +1,4 @@
 //! How a node talks.
 
 pub mod rtc;
+pub mod source;
