@@ -84,6 +84,7 @@ function read(body) {
   });
 }
 
+/** Asks for the list, again and again. */
 async function renew() {
   try {
     const answer = await fetch("/api/streams", { cache: "no-store", signal: AbortSignal.timeout(8000) });
@@ -95,7 +96,9 @@ async function renew() {
     empty.hidden = true;
     write(news, "The tracker does not answer");
   }
-  setTimeout(renew, RENEW);
+  // Nobody looks at a page in the background.
+  if (document.hidden) document.addEventListener("visibilitychange", renew, { once: true });
+  else setTimeout(renew, RENEW);
 }
 
 void renew();

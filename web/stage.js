@@ -102,6 +102,7 @@ export class Stage {
     write(this.live, say.label);
     write(this.announce, say.tone === "good" ? "Live. The picture plays." : `${say.title}. ${say.text}`);
     this.playing = this.player.frontLink > 0 && !covers;
+    root.dataset.playing = String(this.playing);
     if (view.state === "playing" && view.link !== null && view.sample?.framesDecoded === 0) {
       this.player.force(view.link);
     }

@@ -1,12 +1,12 @@
-/** The living tree: draws the model as a growing banyan and as a nested list. */
+/** The living tree: draws the model as a growing banyan. */
 import { html, set, svg, write } from "./dom.js";
-import { age, duration, loss, plural, shortId } from "./format.js";
-import { curve, layout } from "./tree-layout.js";
+import { shortId } from "./format.js";
+import { TreeFlow } from "./tree-flow.js";
+import { branchCurve, curveLength, layout, pathOf } from "./tree-layout.js";
 import { TreeModel } from "./tree-model.js";
+import { describe, outline, summary } from "./tree-words.js";
 
-/** @typedef {import("./tree-model.js").Branch} Branch */
 /** @typedef {import("./tree-layout.js").Spot} Spot */
-/** @typedef {import("./wire.js").TreePeer} TreePeer */
 
 /** Trees up to this many peers show everybody's name. */
 const NAMED = 14;
@@ -25,7 +25,6 @@ const FALL = 0.9;
  * @property {SVGElement} shape
  * @property {SVGTextElement} label
  * @property {SVGPathElement} wood
- * @property {SVGPathElement} flow
  * @property {SVGCircleElement} crown
  * @property {number} x
  * @property {number} y
@@ -62,7 +61,8 @@ export class TreeView {
     this.crowns = svg("g", { class: "crowns" });
     this.woods = svg("g", { class: "woods" });
     this.aerials = svg("g", { class: "aerials" });
-    this.flows = svg("g", { class: "flows" });
+    this.strands = svg("g", { class: "strands" });
+    this.trunk = svg("path", { class: "trunk" });
     this.nodes = svg("g", { class: "nodes" });
     this.soil = svg("path", { class: "soil" });
     this.picture = svg(
@@ -74,19 +74,24 @@ export class TreeView {
         svg(
           "radialGradient",
           { id: "crown-fill" },
-          svg("stop", { offset: "0", class: "crown-inner" }),
+          svg("stop", { offset: "0.1", class: "crown-inner" }),
           svg("stop", { offset: "1", class: "crown-outer" }),
         ),
       ),
       this.crowns,
+      this.strands,
       this.soil,
+      this.trunk,
       this.woods,
       this.aerials,
-      this.flows,
       this.nodes,
     );
     this.tip = html("div", { class: "tip", hidden: true });
-    root.append(this.picture, this.tip);
+    this.bare = html("p", { class: "tree-bare muted" }, "It grows here as soon as somebody broadcasts.");
+    root.append(this.picture, this.bare);
+    this.flow = new TreeFlow(root);
+    root.append(this.tip);
+    this.ground = { x: 0, y: 0 };
 
     this.picture.addEventListener("pointerover", (event) => this.#point(markId(event.target)));
     this.picture.addEventListener("pointerleave", () => this.#point(null));
@@ -94,9 +99,6 @@ export class TreeView {
     this.picture.addEventListener("keydown", (event) => this.#walk(event));
     this.picture.addEventListener("blur", () => this.#point(null));
     new ResizeObserver(() => this.#arrange()).observe(root);
-    new IntersectionObserver(([entry]) => {
-      root.dataset.seen = String(entry.isIntersecting);
-    }).observe(root);
   }
 
   /** @param {import("./wire.js").TreeUpdate} update */
@@ -117,10 +119,7 @@ export class TreeView {
    */
   tell(self, live, bits) {
     this.root.dataset.flowing = String(live);
-    // A stream of 1 Mbit/s moves a packet's length each 0.8 s; the eye tells faster from slower.
-    const seconds = Math.min(1.6, Math.max(0.45, 0.8 / Math.sqrt(Math.max(bits, 1e5) / 1e6)));
-    const pace = `${seconds.toFixed(1)}s`;
-    if (this.root.style.getPropertyValue("--pace") !== pace) this.root.style.setProperty("--pace", pace);
+    this.flow.tell(live, bits);
     if (self === this.self) return;
     this.self = self;
     this.#arrange();
@@ -131,14 +130,12 @@ export class TreeView {
     const { width, height } = this.root.getBoundingClientRect();
     if (width < 10 || height < 10) return;
     set(this.picture, { viewBox: `0 0 ${Math.round(width)} ${Math.round(height)}` });
-    const plan = layout(this.model.branches(), width, height);
+    const named = this.model.peers.size <= NAMED;
+    const plan = layout(this.model.branches(), width, height, named);
     this.radius = plan.radius;
-    const { x, y } = plan.ground;
-    const w = Math.min(width * 0.42, 190);
-    set(this.soil, {
-      d: `M${x - w} ${y + 16}C${x - w * 0.4} ${y + 9} ${x - 14} ${y + 13} ${x} ${y + 6}C${x + 14} ${y + 13} ${x + w * 0.4} ${y + 9} ${x + w} ${y + 16}`,
-    });
-
+    this.ground = plan.ground;
+    this.#plant(width);
+    this.flow.resize(width, height);
     const path = this.#pathToSelf();
     for (const spot of plan.spots.values()) {
       const mark = this.marks.get(spot.id) ?? this.#sprout(spot, plan.ground);
@@ -150,20 +147,27 @@ export class TreeView {
       if (!plan.spots.has(mark.id)) this.#drop(mark);
     }
     const peers = this.model.total;
-    set(this.picture, { "aria-label": this.#summary() });
+    set(this.picture, { "aria-label": summary(this.model, this.self) });
     this.root.dataset.peers = String(peers);
+    this.bare.hidden = peers > 0;
     if (this.still.matches) this.#settle();
     else this.#animate();
     this.#showTip();
   }
 
-  #summary() {
-    const { model } = this;
-    if (model.peers.size === 0) return "No tree yet";
-    const hops = model.perDepth.length > 0 ? model.perDepth.length - 1 : 0;
-    const own = model.peers.get(this.self);
-    const place = own ? `; you are ${plural(own.depth, "hop")} from the root` : "";
-    return `Tree of ${plural(model.total, "peer")}, ${plural(hops, "hop")} deep${place}`;
+  /** Soil and trunk. @param {number} width */
+  #plant(width) {
+    const { x, y } = this.ground;
+    const w = Math.min(width * 0.44, 230);
+    set(this.soil, {
+      d: `M${x - w} ${y + 5}C${x - w * 0.5} ${y - 4} ${x + w * 0.4} ${y - 3} ${x + w} ${y + 5}`,
+    });
+    const t = Math.min(5 + Math.sqrt(this.model.peers.size) * 1.1, 13);
+    const top = y - 34;
+    set(this.trunk, {
+      d: `M${x - t} ${top}C${x - t} ${y - 14} ${x - t - 3} ${y - 5} ${x - t * 2 - 12} ${y + 2}C${x - t} ${y - 2} ${x - 4} ${y} ${x} ${y + 3}C${x + 4} ${y} ${x + t} ${y - 2} ${x + t * 2 + 12} ${y + 2}C${x + t + 3} ${y - 5} ${x + t} ${y - 14} ${x + t} ${top}Z`,
+      hidden: this.model.peers.size === 0,
+    });
   }
 
   /** Names from ourselves up to the root. */
@@ -181,7 +185,7 @@ export class TreeView {
   #sprout(spot, ground) {
     const from = (spot.parent !== null && this.marks.get(spot.parent)) || ground;
     const shape = svg("path", { class: "shape" });
-    const label = svg("text", { class: "label", "text-anchor": "middle" });
+    const label = svg("text", { class: "label" });
     const group = svg(
       "g",
       { class: "mark", "data-id": spot.id },
@@ -198,7 +202,6 @@ export class TreeView {
       shape,
       label,
       wood: svg("path", { class: "wood" }),
-      flow: svg("path", { class: "flow" }),
       crown: svg("circle", { class: "crown-leaf", fill: "url(#crown-fill)" }),
       x: from.x,
       y: from.y,
@@ -212,7 +215,6 @@ export class TreeView {
     this.marks.set(spot.id, mark);
     this.crowns.append(mark.crown);
     this.woods.append(mark.wood);
-    this.flows.append(mark.flow);
     this.nodes.append(group);
     return mark;
   }
@@ -222,7 +224,7 @@ export class TreeView {
     const { peer } = spot.branch;
     const root = peer.parent === null && spot.branch.level === 0;
     const own = peer.id === this.self;
-    const r = root ? Math.max(this.radius * 1.35, 9) : this.radius;
+    const r = root ? Math.max(this.radius * 1.35, 9) : own ? Math.max(this.radius, 6.5) : this.radius;
     set(mark.group, {
       "data-kind": root ? "root" : peer.class,
       "data-self": own,
@@ -232,17 +234,19 @@ export class TreeView {
     const native = root || peer.class === "native";
     set(mark.shape, { d: native ? disc(r) : leafShape(r * 1.25) });
     set(mark.group.children[0], { r: Math.max(r + 3, 12) });
-    set(mark.group.children[1], { r: r + 4.5 });
+    set(mark.group.children[1], { r: r + (own ? 6.5 : 4.5) });
     const name = root ? "root" : own ? "you" : this.model.peers.size <= NAMED ? shortId(peer.id) : "";
     write(mark.label, name);
-    set(mark.label, { y: r + (root ? 15 : 14) });
-    const thick = 1.1 + 1.15 * Math.sqrt(spot.size);
-    set(mark.wood, { "stroke-width": thick.toFixed(1), "data-path": path.has(peer.id) });
-    set(mark.flow, {
-      "data-path": path.has(peer.id),
-      "data-lossy": peer.loss_permille >= 20,
-      hidden: spot.parent === null,
+    // Names stand away from the trunk, where no branch arrives.
+    const left = spot.x < this.ground.x - 6;
+    const beside = r + (own ? 11 : 6);
+    set(mark.label, {
+      "text-anchor": root ? "middle" : left ? "end" : "start",
+      x: root ? 0 : left ? -beside : beside,
+      y: root ? 58 : 4,
     });
+    const thick = 1.6 + 1.35 * Math.sqrt(spot.size);
+    set(mark.wood, { "stroke-width": thick.toFixed(1), "data-path": path.has(peer.id) });
     set(mark.crown, { r: (native && spot.branch.children.length > 0 ? 2.2 : 3.4) * this.radius + 8 });
   }
 
@@ -250,7 +254,6 @@ export class TreeView {
   #drop(mark) {
     this.marks.delete(mark.id);
     mark.wood.remove();
-    mark.flow.remove();
     mark.crown.remove();
     mark.spot = null;
     if (this.still.matches) mark.group.remove();
@@ -323,17 +326,63 @@ export class TreeView {
       set(mark.shape, { transform: `rotate(${turn.toFixed(1)})` });
       set(mark.crown, { transform: `${at} scale(${mark.scale.toFixed(2)})` });
       const parent = mark.parent === null ? undefined : this.marks.get(mark.parent);
-      if (mark.spot && parent) {
-        const d = curve(parent, mark);
-        set(mark.wood, { d });
-        set(mark.flow, { d });
-      } else if (mark.spot && mark.wood.hasAttribute("d")) {
-        mark.wood.removeAttribute("d");
-        mark.flow.removeAttribute("d");
-      }
+      if (mark.spot && parent) set(mark.wood, { d: pathOf(branchCurve(parent, mark)) });
+      else if (mark.spot) mark.wood.removeAttribute("d");
     }
+    this.#drawStrands();
     this.#drawAerials();
+    this.#feed();
     this.#placeTip();
+  }
+
+  /** Strands that hang from strong branches down to the soil, as a banyan has them. */
+  #drawStrands() {
+    let i = 0;
+    for (const mark of this.marks.values()) {
+      const { spot } = mark;
+      if (!spot || spot.parent === null || spot.branch.children.length === 0) continue;
+      if (Math.abs(mark.x - this.ground.x) < 26 || mark.y > this.ground.y - 30) continue;
+      const path = this.strands.children[i++] ?? this.strands.appendChild(svg("path"));
+      const lean = (mark.x - this.ground.x) * 0.04;
+      const foot = this.ground.y + 3;
+      const half = (mark.y + foot) / 2;
+      set(path, {
+        d: `M${mark.x.toFixed(1)} ${mark.y.toFixed(1)}C${(mark.x + lean).toFixed(1)} ${half.toFixed(1)} ${(mark.x + lean).toFixed(1)} ${half.toFixed(1)} ${(mark.x + lean / 2).toFixed(1)} ${foot.toFixed(1)}`,
+      });
+    }
+    while (this.strands.children.length > i) this.strands.lastChild?.remove();
+  }
+
+  /** Tells the flow which branches there are, each with its way from the root. */
+  #feed() {
+    /** @type {Map<string, number>} */
+    const ends = new Map();
+    this.flow.stems = [];
+    this.flow.source = null;
+    for (const spot of this.#topDown()) {
+      const mark = this.marks.get(spot.id);
+      const parent = spot.parent === null ? undefined : this.marks.get(spot.parent);
+      if (!mark) continue;
+      if (!parent) {
+        if (spot.branch.peer.parent === null) {
+          this.flow.source = { x: mark.x, y: mark.y, r: this.radius * 1.35 };
+        }
+        continue;
+      }
+      const curve = branchCurve(parent, mark);
+      const length = curveLength(curve);
+      const start = ends.get(parent.id) ?? 0;
+      ends.set(mark.id, start + length);
+      const own = mark.group.hasAttribute("data-path");
+      const loss = spot.branch.peer.loss_permille;
+      this.flow.stems.push({ curve, length, start, skip: this.radius, own, loss });
+    }
+  }
+
+  #topDown() {
+    return [...this.marks.values()]
+      .flatMap(({ spot }) => (spot ? [spot] : []))
+      .sort((a, b) => a.branch.level - b.branch.level);
   }
 
   /** Standbys hang beside the tree like a banyan's aerial roots. */
@@ -418,28 +467,6 @@ export class TreeView {
 /** @param {EventTarget | null} target */
 const markId = (target) =>
   (target instanceof Element && target.closest(".mark")?.getAttribute("data-id")) || null;
-
-/** @param {TreePeer} peer @param {string} self @returns {string[]} */
-function describe(peer, self) {
-  const root = peer.parent === null;
-  const kind = root ? "Root, the broadcaster" : peer.class === "native" ? "Native node" : "Browser";
-  const lines = [
-    `${peer.id === self ? "You" : shortId(peer.id)} · ${kind}`,
-    root ? "" : `${plural(peer.depth, "hop")} from the root, under ${shortId(peer.parent ?? "")}`,
-    peer.slots > 0 ? `feeds ${peer.used} of ${peer.slots}` : "",
-    root ? "" : `delay ${duration(peer.delay_ms)}, loss ${loss(peer.loss_permille)}`,
-    `here for ${age(peer.age)}`,
-  ];
-  return lines.filter((line) => line !== "");
-}
-
-/** @param {Branch} branch @param {string} self @returns {HTMLLIElement} */
-function outline({ peer, children }, self) {
-  const item = html("li", {}, describe(peer, self).join(", "));
-  if (peer.id === self) item.setAttribute("aria-current", "true");
-  if (children.length > 0) item.append(html("ul", {}, ...children.map((child) => outline(child, self))));
-  return item;
-}
 
 /** @param {number} r */
 const disc = (r) => `M${-r} 0A${r} ${r} 0 1 1 ${r} 0A${r} ${r} 0 1 1 ${-r} 0Z`;

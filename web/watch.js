@@ -3,6 +3,7 @@ import { need, write } from "./dom.js";
 import { duration, loss, plural, rate, shortId } from "./format.js";
 import { openStage } from "./stage-page.js";
 import { TreeView } from "./tree-view.js";
+import { measure } from "./tree-words.js";
 
 /** @typedef {import("./peer.js").PeerView} PeerView */
 
@@ -21,10 +22,7 @@ openStage({
   render,
   tree(update) {
     tree.update(update);
-    const hops = Math.max(update.per_depth.length - 1, 0);
-    const hidden = update.hidden > 0 ? `, ${plural(update.hidden, "more")} not shown` : "";
-    const { total } = tree.model;
-    write(facts.summary, total > 0 ? `${plural(total, "peer")}, ${plural(hops, "hop")} deep${hidden}` : "");
+    write(facts.summary, measure(tree.model));
   },
 });
 
@@ -35,14 +33,13 @@ function render(view) {
   write(facts.title, title);
   document.title = `${title} · Banyan`;
   write(facts.audience, audience(view));
-  write(facts.delay, view.delayMs === null ? "–" : duration(view.delayMs));
-  write(facts.place, place(view));
-  write(facts.loss, view.sample ? loss(view.lossPermille) : "–");
   const { sample } = view;
-  write(
-    facts.picture,
-    sample && sample.height > 0 ? `${sample.width}×${sample.height}, ${rate(sample.bitsPerSecond)}` : "–",
-  );
+  fact(facts.delay, view.delayMs === null ? "–" : duration(view.delayMs), "from root to screen");
+  const [hops, under] = place(view);
+  fact(facts.place, hops, under);
+  fact(facts.loss, sample ? loss(view.lossPermille) : "–", "in the last second");
+  const seen = sample !== null && sample.height > 0;
+  fact(facts.picture, seen ? `${sample.width} × ${sample.height}` : "–", seen ? rate(sample.bitsPerSecond) : "");
   const flows = view.state === "playing" && !view.stalled;
   tree.tell(view.node, flows, sample?.bitsPerSecond ?? 0);
   if (view.state === "absent" && !status && tree.model.total > 0) tree.clear();
@@ -55,9 +52,14 @@ function audience({ status }) {
   return status.waiting > 0 ? `${watching}, ${status.waiting.toLocaleString("en")} waiting` : watching;
 }
 
-/** @param {PeerView} view */
+/** @param {PeerView} view @returns {[string, string]} */
 function place({ depth, parent }) {
-  if (depth === null || parent === null) return "–";
-  if (depth <= 1) return "right under the root";
-  return `${plural(depth, "hop")} deep, under ${shortId(parent)}`;
+  if (depth === null || parent === null) return ["–", "in the tree"];
+  return [plural(depth, "hop"), depth <= 1 ? "right under the root" : `from the root, under ${shortId(parent)}`];
+}
+
+/** @param {HTMLElement} node @param {string} value @param {string} caption */
+function fact(node, value, caption) {
+  write(node.children[0], value);
+  write(node.children[1], caption);
 }
