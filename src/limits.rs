@@ -76,6 +76,14 @@ pub const NACK_INTERVAL_MAX: Duration = Duration::from_millis(250);
 /// five lost each way, 24 tries all fail once in 10^10.
 pub const NACK_TRIES: u8 = 24;
 
+/// Packets a node keeps whose rollovers it cannot tell yet, all tracks together: a second of
+/// 5 Mbit/s, four times what arrives between two heartbeats of the parent, which tell.
+pub const UNNUMBERED_MAX: usize = 512;
+
+/// A missing packet is worth resuming from at another parent while it was missed for less than
+/// this: the time to find out about the parent, and to repair before that.
+pub const RESUME_REPAIRS: Duration = Duration::from_secs(2);
+
 /// Packets asked for ahead of the first one a node receives, in case its parent sent some that
 /// were lost: a key frame's first packet is worth eight small requests.
 pub const LOOKBACK: u64 = 8;
@@ -83,6 +91,9 @@ pub const LOOKBACK: u64 = 8;
 /// What a child that is behind gets at once, in bytes, before pacing begins: most of a key frame
 /// of a 2.5 Mbit/s stream, a quarter of a default UDP receive buffer (208 KiB on Linux).
 pub const CATCH_UP_BURST: usize = 48 * 1024;
+
+/// The least a child that is behind gets at once, however many there are: a small key frame.
+pub const CATCH_UP_BURST_MIN: usize = 8 * 1024;
 
 /// Time between two bursts to children that are behind.
 pub const CATCH_UP_INTERVAL: Duration = Duration::from_millis(5);
@@ -122,6 +133,9 @@ pub const CHILD_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Share of packets a child may report as lost before its picture is held: random loss that
 /// repair can still carry stays below it, a path that cannot carry the stream does not.
 pub const CHILD_LOSS_MAX: f32 = 0.4;
+
+/// Time every report has to tell of heavy loss: two of the reports that come each second.
+pub const HEAVY_LOSS_TIME: Duration = Duration::from_millis(800);
 
 /// Time the picture of a child with heavy loss is held before its path is tried again.
 pub const LOSS_HOLD: Duration = Duration::from_secs(2);

@@ -20,6 +20,7 @@
 
 mod child;
 mod delivery;
+mod health;
 pub mod keyframe;
 mod pace;
 pub mod packet;
@@ -40,7 +41,7 @@ pub use serve::{ActivateError, StartFrom};
 pub use track::{Inserted, TrackStats};
 
 use crate::id::{Epoch, LinkKey};
-use crate::limits::{CATCH_UP_INTERVAL, CHILD_CHECK_INTERVAL};
+use crate::limits::{CATCH_UP_INTERVAL, CHILD_CHECK_INTERVAL, MAX_PAYLOAD, UNNUMBERED_MAX};
 use crate::wire::announcement::{MediaKind, TrackInfo};
 use child::Child;
 use delivery::Delivery;
@@ -93,6 +94,10 @@ pub struct Relay {
     next_turn: Option<Instant>,
     next_check: Option<Instant>,
     delivery: Option<Delivery>,
+    /// Packets whose rollovers cannot be told yet.
+    unnumbered: Vec<Packet>,
+    /// Bytes per second.
+    max_upload: Option<u64>,
     outputs: VecDeque<RelayOutput>,
     /// Empty vectors for batches.
     spare: Vec<Vec<Arc<Packet>>>,
@@ -140,6 +145,8 @@ impl Relay {
             next_turn: None,
             next_check: None,
             delivery: None,
+            unnumbered: Vec::new(),
+            max_upload: None,
             outputs: VecDeque::new(),
             spare: Vec::new(),
         }
@@ -158,15 +165,15 @@ impl Relay {
             return Inserted::Implausible;
         };
         let packet = Arc::new(packet);
-        let (inserted, key_frame) = track.insert(now, &packet);
+        let (inserted, start) = track.insert(now, &packet);
         if inserted != Inserted::New {
             return inserted;
         }
         for (&key, child) in &mut self.children {
-            child.offer(&packet);
+            child.offer(now, &packet);
             gather(key, child, &mut self.dirty, &mut self.outputs);
         }
-        if let Some(start) = key_frame {
+        if let Some(start) = start {
             self.start_waiting_children(now, index, start);
         }
         self.deliver(now);
@@ -176,7 +183,7 @@ impl Relay {
     fn start_waiting_children(&mut self, now: Instant, index: usize, start: ExtSeq) {
         let rate = self.stream_rate();
         for (&key, child) in &mut self.children {
-            if child.on_key_frame(now, index, start) {
+            if child.on_start(now, index, start) {
                 child.catch_up(now, &self.tracks, rate);
                 self.behind.insert(key);
                 gather(key, child, &mut self.dirty, &mut self.outputs);
@@ -185,20 +192,55 @@ impl Relay {
         self.plan_turn(now);
     }
 
-    /// The full number of a packet that came with these 16 bits: the one nearest to what this node
-    /// has, or to the hint of [`set_head_hint`](Self::set_head_hint). `None` for an unknown track.
-    pub fn unwrap_seq(&self, track: TrackIndex, seq: u16) -> Option<ExtSeq> {
-        let track = self.tracks.get(usize::from(track))?;
-        Some(track.unwrap_seq(seq))
+    /// Takes in a packet from the wire, of whose number only the low 16 bits are known: those of
+    /// `packet.seq`. It gets the number nearest to what this node has, or to the parent's head
+    /// where that is far ahead. Before either is known it waits for
+    /// [`set_head_hint`](Self::set_head_hint).
+    pub fn receive(&mut self, now: Instant, mut packet: Packet) -> Inserted {
+        let Some(track) = self.tracks.get(usize::from(packet.track)) else {
+            return Inserted::Implausible;
+        };
+        if let Some(seq) = track.unwrap_seq(sequence::wire(packet.seq)) {
+            packet.seq = seq;
+            return self.insert(now, packet);
+        }
+        if packet.payload.len() > MAX_PAYLOAD {
+            return Inserted::Implausible;
+        }
+        // The newest are dropped: a key frame stands at the beginning.
+        if self.unnumbered.len() < UNNUMBERED_MAX {
+            self.unnumbered.push(packet);
+        }
+        Inserted::Unnumbered
     }
 
-    /// A parent's head, told when the link to it begins: it decides the rollovers of a track this
-    /// node knows nothing of, or fell far behind in. Needed before the first packet of a stream
-    /// older than 2^15 packets.
-    pub fn set_head_hint(&mut self, track: TrackIndex, head: ExtSeq) {
-        if let Some(track) = self.tracks.get_mut(usize::from(track)) {
-            track.set_head_hint(head);
+    /// The full number of a packet that came with these 16 bits, by the rule of
+    /// [`receive`](Self::receive). `None` while that cannot be told, or for an unknown track.
+    pub fn unwrap_seq(&self, track: TrackIndex, seq: u16) -> Option<ExtSeq> {
+        self.tracks.get(usize::from(track))?.unwrap_seq(seq)
+    }
+
+    /// The parent's head as it tells it, in its hello and every heartbeat: it decides the
+    /// rollovers of a track this node knows nothing of, or fell far behind in. A number below the
+    /// track's first says nothing and changes nothing.
+    pub fn set_head_hint(&mut self, now: Instant, track: TrackIndex, head: ExtSeq) {
+        let Some(at) = self.tracks.get_mut(usize::from(track)) else {
+            return;
+        };
+        at.set_head_hint(head);
+        if !self.unnumbered.is_empty() && at.unwrap_seq(0).is_some() {
+            for packet in std::mem::take(&mut self.unnumbered) {
+                self.receive(now, packet);
+            }
         }
+    }
+
+    /// What to tell children as head of each track, in the order of the tracks: the own head;
+    /// before there is one, the parent's; before the first packet of all, the number before it.
+    /// 0 where nothing is known.
+    pub fn known_heads(&self) -> Vec<ExtSeq> {
+        let known = |track: &Track| track.known_head().unwrap_or(0);
+        self.tracks.iter().map(known).collect()
     }
 
     /// Newest packet of a track.
@@ -212,9 +254,9 @@ impl Relay {
     }
 
     /// What to resume from at another parent, for every track that has begun: the lowest packet
-    /// that may still be repaired, or the one after the head.
-    pub fn next_wanted(&self) -> Vec<(TrackIndex, ExtSeq)> {
-        self.each_track(Track::next_wanted)
+    /// that was missed recently, or the one after the head.
+    pub fn next_wanted(&self, now: Instant) -> Vec<(TrackIndex, ExtSeq)> {
+        self.each_track(|track| track.next_wanted(now))
     }
 
     fn each_track<T>(&self, what: impl Fn(&Track) -> Option<T>) -> Vec<(TrackIndex, T)> {
@@ -239,6 +281,11 @@ impl Relay {
         for track in &mut self.tracks {
             track.repair.set_rtt(rtt);
         }
+    }
+
+    /// The uplink's limit in bytes per second, for the pacing of children that catch up.
+    pub fn set_max_upload(&mut self, max_upload: Option<u64>) {
+        self.max_upload = max_upload;
     }
 
     /// Delivers every track in order to a local sink from now on: video from a key frame, with at
@@ -296,7 +343,8 @@ impl Relay {
         self.deliver(now);
         if self.next_turn.is_some_and(|at| at <= now) {
             self.next_turn = None;
-            for key in std::mem::take(&mut self.behind) {
+            let behind: Vec<LinkKey> = self.behind.iter().copied().collect();
+            for key in behind {
                 self.attend(now, key);
             }
             self.plan_turn(now);

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::health::{Health, Verdict};
 use super::pace::Bucket;
 use super::packet::{ExtSeq, Packet};
 use super::sequence::unwrap_near;
 use super::track::Track;
-use crate::limits::{
-    CATCH_UP_BURST, CATCH_UP_TIME_MAX, CHILD_LOSS_MAX, CHILD_SILENCE, LOSS_HOLD, MAX_SKIP,
-    REPAIR_BURST, SILENCE_HOLD,
-};
+use crate::limits::{CATCH_UP_BURST, CATCH_UP_TIME_MAX, MAX_SKIP, REPAIR_BURST};
 use crate::wire::announcement::MediaKind;
 
 /// What a packet costs a child's path beside its payload: IPv6, UDP and RTP headers, SRTP tag.
@@ -21,10 +19,12 @@ const PACKET_OVERHEAD: usize = 40 + 8 + 12 + 16;
 enum Cursor {
     /// It gets nothing.
     Off,
-    /// It gets the next key frame and what follows.
-    AwaitsKeyFrame,
+    /// It gets the next key frame, or the first sound, and what follows.
+    AwaitsStart,
     /// It gets the ring from `next` on, paced.
     Behind { next: ExtSeq, since: Instant },
+    /// It has more than this node: it gets every packet on arrival, from `next` on.
+    Ahead { next: ExtSeq },
     /// It gets every packet on arrival.
     Live,
 }
@@ -53,15 +53,6 @@ impl Lane {
     }
 }
 
-/// Why a child gets no picture for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hold {
-    /// It says nothing.
-    Silent { until: Instant },
-    /// It loses too much.
-    Lossy { until: Instant },
-}
-
 #[derive(Debug)]
 pub(super) struct Child {
     lanes: Vec<Lane>,
@@ -72,13 +63,9 @@ pub(super) struct Child {
     writable: bool,
     worn: bool,
     worn_is_told: bool,
-    hold: Option<Hold>,
-    last_feedback: Instant,
-    /// Whether it was sent anything to report about since.
-    owes_feedback: bool,
     /// Whether the relay will hand out the batch without being told again.
     pub(super) is_queued: bool,
-    heavy_loss_reports: u8,
+    health: Health,
     rtt: Duration,
     pace: Bucket,
     repairs: Bucket,
@@ -98,11 +85,8 @@ impl Child {
             writable: true,
             worn: false,
             worn_is_told: false,
-            hold: None,
-            last_feedback: now,
-            owes_feedback: false,
             is_queued: false,
-            heavy_loss_reports: 0,
+            health: Health::new(now),
             rtt: Duration::ZERO,
             pace: Bucket::full(now, CATCH_UP_BURST),
             repairs: Bucket::full(now, REPAIR_BURST),
@@ -134,12 +118,11 @@ impl Child {
         std::mem::take(&mut self.wishes)
     }
 
-    /// Media begins anew: what held it back before says nothing about now.
-    pub(super) fn awaken(&mut self, now: Instant) {
-        self.last_feedback = now;
-        self.hold = None;
-        self.heavy_loss_reports = 0;
-        self.pace = Bucket::full(now, CATCH_UP_BURST);
+    /// Media begins anew with `burst` bytes at once: what held it back before says nothing about
+    /// now.
+    pub(super) fn awaken(&mut self, now: Instant, burst: usize) {
+        self.health = Health::new(now);
+        self.pace = Bucket::full(now, burst);
     }
 
     pub(super) fn deactivate(&mut self) {
@@ -156,17 +139,21 @@ impl Child {
     }
 
     /// Follows the track from `next` on; from the first packet of this session if that is later.
-    pub(super) fn start_at(&mut self, now: Instant, index: usize, next: ExtSeq) {
+    pub(super) fn start_at(&mut self, now: Instant, index: usize, next: ExtSeq, track: &Track) {
         let lane = &mut self.lanes[index];
         let next = lane.sent.map_or(next, |sent| next.max(sent.first));
-        lane.follow_from(now, next);
+        if track.ring.head().is_some_and(|head| next <= head) {
+            lane.follow_from(now, next);
+        } else {
+            lane.cursor = Cursor::Ahead { next };
+        }
     }
 
     /// Follows the track from its next packet on.
     pub(super) fn start_live(&mut self, now: Instant, index: usize, track: &Track) {
         match track.ring.head() {
             Some(head) => self.lanes[index].follow_from(now, head + 1),
-            None => self.lanes[index].cursor = Cursor::Live,
+            None => self.lanes[index].cursor = Cursor::AwaitsStart,
         }
     }
 
@@ -174,15 +161,15 @@ impl Child {
     /// carried that key frame already, or from the next one.
     pub(super) fn start_at_key_frame(&mut self, now: Instant, index: usize, track: &Track) {
         let lane = &mut self.lanes[index];
-        let start = track.fast_start().filter(|_| self.hold.is_none());
+        let start = track.fast_start().filter(|_| !self.health.is_held());
         match (start, lane.sent) {
             (Some(start), Some(sent)) if start <= sent.highest => {
                 lane.follow_from(now, sent.highest + 1);
             }
             (Some(start), _) => lane.follow_from(now, start),
             (None, _) => {
-                lane.cursor = Cursor::AwaitsKeyFrame;
-                if self.hold.is_none() {
+                lane.cursor = Cursor::AwaitsStart;
+                if !self.health.is_held() {
                     self.wishes |= 1 << index;
                 }
             }
@@ -190,28 +177,36 @@ impl Child {
     }
 
     /// A packet arrived that may be passed on at once.
-    pub(super) fn offer(&mut self, packet: &Arc<Packet>) {
+    pub(super) fn offer(&mut self, now: Instant, packet: &Arc<Packet>) {
         let index = usize::from(packet.track);
-        let lane = &self.lanes[index];
+        let lane = &mut self.lanes[index];
         let pass = match lane.cursor {
             Cursor::Live => true,
+            Cursor::Ahead { next } if packet.seq >= next => {
+                if self.writable {
+                    lane.cursor = Cursor::Live;
+                } else {
+                    lane.follow_from(now, packet.seq);
+                }
+                self.writable
+            }
             // A repair of what was passed over; what lies ahead comes in its turn.
             Cursor::Behind { next, .. } => {
                 let passed = |sent: Sent| packet.seq < next.min(sent.highest);
                 self.writable && lane.sent.is_some_and(passed)
             }
-            Cursor::Off | Cursor::AwaitsKeyFrame => false,
+            Cursor::Off | Cursor::AwaitsStart | Cursor::Ahead { .. } => false,
         };
         if pass && packet.seq >= lane.skipped_below {
             self.push(index, packet);
         }
     }
 
-    /// A key frame begins at `start`. Whether the child was waiting for it.
-    pub(super) fn on_key_frame(&mut self, now: Instant, index: usize, start: ExtSeq) -> bool {
+    /// A key frame, or the track's sound, begins at `start`. Whether the child was waiting for it.
+    pub(super) fn on_start(&mut self, now: Instant, index: usize, start: ExtSeq) -> bool {
         let lane = &mut self.lanes[index];
         let is_news = lane.sent.is_none_or(|sent| start > sent.highest);
-        let waits = lane.cursor == Cursor::AwaitsKeyFrame && self.hold.is_none() && is_news;
+        let waits = lane.cursor == Cursor::AwaitsStart && !self.health.is_held() && is_news;
         if waits {
             lane.follow_from(now, start);
         }
@@ -236,7 +231,7 @@ impl Child {
             }
             Some(sent) => sent.highest = sent.highest.max(packet.seq),
         }
-        self.owes_feedback = true;
+        self.health.on_sent();
         self.batch.push(Arc::clone(packet));
     }
 
@@ -295,7 +290,7 @@ impl Child {
         match start {
             Some(start) => self.lanes[index].follow_from(now, start),
             None => {
-                self.lanes[index].cursor = Cursor::AwaitsKeyFrame;
+                self.lanes[index].cursor = Cursor::AwaitsStart;
                 self.wishes |= 1 << index;
             }
         }
@@ -328,7 +323,7 @@ impl Child {
         rate: u64,
     ) {
         let lane = &self.lanes[index];
-        let serves = matches!(lane.cursor, Cursor::Live | Cursor::Behind { .. });
+        let serves = !matches!(lane.cursor, Cursor::Off | Cursor::AwaitsStart);
         let Some(sent) = lane.sent.filter(|_| serves && self.writable) else {
             return;
         };
@@ -364,14 +359,14 @@ impl Child {
         let lane = &mut self.lanes[index];
         match lane.cursor {
             Cursor::Off => return false,
-            Cursor::AwaitsKeyFrame => return self.hold.is_none(),
+            Cursor::AwaitsStart => return !self.health.is_held(),
             Cursor::Behind { next, .. } => {
                 if let Some(start) = track.fast_start().filter(|&start| start >= next) {
                     lane.follow_from(now, start);
                     return false;
                 }
             }
-            Cursor::Live => {}
+            Cursor::Ahead { .. } | Cursor::Live => {}
         }
         track
             .requests
@@ -381,11 +376,8 @@ impl Child {
 
     /// The child said something.
     pub(super) fn heard(&mut self, now: Instant, tracks: &[Track]) {
-        self.last_feedback = now;
-        self.owes_feedback = false;
-        if matches!(self.hold, Some(Hold::Silent { .. })) {
-            self.release_video(now, tracks);
-        }
+        let verdict = self.health.on_heard(now);
+        self.act_on(verdict, now, tracks);
     }
 
     /// The child reported what share of packets it lost, and how far away it is.
@@ -397,50 +389,31 @@ impl Child {
         tracks: &[Track],
     ) {
         self.rtt = rtt.unwrap_or(self.rtt);
-        if fraction_lost <= CHILD_LOSS_MAX {
-            self.heavy_loss_reports = 0;
-            return;
-        }
-        self.heavy_loss_reports += 1;
-        // One report can be one burst.
-        if self.heavy_loss_reports >= 2 {
-            self.heavy_loss_reports = 0;
-            let until = now + LOSS_HOLD;
-            self.hold_video(Hold::Lossy { until }, tracks);
-        }
+        let verdict = self.health.on_report(now, fraction_lost);
+        self.act_on(verdict, now, tracks);
     }
 
     /// Holds the picture of a child that went silent, and tries again where a hold is over.
     pub(super) fn check_health(&mut self, now: Instant, tracks: &[Track]) {
-        let silence = now.saturating_duration_since(self.last_feedback);
-        match self.hold {
-            Some(Hold::Lossy { until } | Hold::Silent { until }) if until <= now => {
-                self.last_feedback = now;
-                self.release_video(now, tracks);
-            }
-            None if !self.owes_feedback => self.last_feedback = now,
-            None if silence > CHILD_SILENCE => {
-                let until = now + SILENCE_HOLD;
-                self.hold_video(Hold::Silent { until }, tracks);
-            }
-            _ => {}
-        }
+        let verdict = self.health.check(now);
+        self.act_on(verdict, now, tracks);
     }
 
-    fn hold_video(&mut self, hold: Hold, tracks: &[Track]) {
-        self.hold = Some(hold);
-        for (lane, track) in self.lanes.iter_mut().zip(tracks) {
-            if track.kind == MediaKind::Video && lane.cursor != Cursor::Off {
-                lane.cursor = Cursor::AwaitsKeyFrame;
-            }
-        }
-    }
-
-    fn release_video(&mut self, now: Instant, tracks: &[Track]) {
-        self.hold = None;
+    fn act_on(&mut self, verdict: Option<Verdict>, now: Instant, tracks: &[Track]) {
+        let Some(verdict) = verdict else {
+            return;
+        };
         for (index, track) in tracks.iter().enumerate() {
-            if self.lanes[index].cursor == Cursor::AwaitsKeyFrame {
-                self.start_at_key_frame(now, index, track);
+            if track.kind != MediaKind::Video {
+                continue;
+            }
+            match (verdict, self.lanes[index].cursor) {
+                (_, Cursor::Off) => {}
+                (Verdict::Hold, _) => self.lanes[index].cursor = Cursor::AwaitsStart,
+                (Verdict::Release, Cursor::AwaitsStart) => {
+                    self.start_at_key_frame(now, index, track);
+                }
+                (Verdict::Release, _) => {}
             }
         }
     }

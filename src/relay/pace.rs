@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{CATCH_UP_SPEED_MAX, CATCH_UP_SPEED_MIN};
+use crate::limits::{CATCH_UP_BURST, CATCH_UP_BURST_MIN, CATCH_UP_SPEED_MAX, CATCH_UP_SPEED_MIN};
 
 /// A token bucket in bytes. It may run into debt by one packet, so that any packet passes.
 #[derive(Debug)]
@@ -48,12 +48,35 @@ impl Bucket {
     }
 }
 
-/// Bytes per second for each of `behind` children of a stream with `rate` bytes per second: ten
-/// times real time for one or two, three times for eight and more, so that a parent that adopts
-/// many at once does not flood its uplink.
-pub(super) fn catch_up_rate(rate: u64, behind: usize) -> u64 {
-    let shared = 24 / (behind as u64).max(1);
-    rate * shared.clamp(CATCH_UP_SPEED_MIN, CATCH_UP_SPEED_MAX)
+/// How much each of several children that are behind gets of the uplink.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    /// Bytes per second of the stream.
+    pub(super) stream_rate: u64,
+    /// Children that catch up.
+    pub(super) behind: usize,
+    /// Bytes per second left beside what live children get, if the uplink's limit is known.
+    pub(super) spare: Option<u64>,
+}
+
+impl Share {
+    /// Bytes per second for each child: ten times real time for one or two, three times for eight
+    /// and more, so that a parent that adopts many at once does not flood its uplink; and never
+    /// more than the uplink has left, down to a quarter above real time, below which nobody would
+    /// ever catch up.
+    pub(super) fn rate(self) -> u64 {
+        let behind = (self.behind as u64).max(1);
+        let speed = (24 / behind).clamp(CATCH_UP_SPEED_MIN, CATCH_UP_SPEED_MAX);
+        let rate = self.stream_rate * speed;
+        let least = self.stream_rate + self.stream_rate / 4;
+        self.spare
+            .map_or(rate, |spare| rate.min(spare / behind).max(least))
+    }
+
+    /// Bytes a child gets before pacing begins.
+    pub(super) fn burst(self) -> usize {
+        (CATCH_UP_BURST / self.behind.max(1)).max(CATCH_UP_BURST_MIN)
+    }
 }
 
 #[cfg(test)]
@@ -89,9 +112,21 @@ mod tests {
 
     #[test]
     fn speed_is_shared() {
-        assert_eq!(catch_up_rate(100, 0), 1000);
-        assert_eq!(catch_up_rate(100, 1), 1000);
-        assert_eq!(catch_up_rate(100, 4), 600);
-        assert_eq!(catch_up_rate(100, 500), 300);
+        let rate = |behind, spare| {
+            let stream_rate = 100;
+            Share {
+                stream_rate,
+                behind,
+                spare,
+            }
+            .rate()
+        };
+        assert_eq!(rate(0, None), 1000);
+        assert_eq!(rate(1, None), 1000);
+        assert_eq!(rate(4, None), 600);
+        assert_eq!(rate(500, None), 300);
+        assert_eq!(rate(2, Some(800)), 400);
+        assert_eq!(rate(20, Some(800)), 125);
+        assert_eq!(rate(1, Some(1 << 40)), 1000);
     }
 }

@@ -64,10 +64,13 @@ impl Repair {
         self.missing.range(seqs).next().is_some()
     }
 
-    /// Lowest packet that was sent and may still come.
-    pub(super) fn lowest_pending(&self) -> Option<ExtSeq> {
-        let mut known = self.missing.iter().filter(|(_, missing)| !missing.guess);
-        known.next().map(|(&seq, _)| seq)
+    /// Lowest packet that was sent, is missed since `since` or later, and may still come.
+    pub(super) fn lowest_pending(&self, since: Option<Instant>) -> Option<ExtSeq> {
+        let recent = |missing: &Missing| since.is_none_or(|since| missing.since >= since);
+        let mut known = self.missing.iter();
+        known
+            .find(|(_, missing)| !missing.guess && recent(missing))
+            .map(|(&seq, _)| seq)
     }
 
     /// The head moved past `gap`. Returns how many packets are given up to stay in bounds.
@@ -241,7 +244,7 @@ mod tests {
         let more = MAX_MISSING as u64 + 10;
         assert_eq!(repair.open(now, 2000..2000 + more), 10 + 1000);
         assert_eq!(repair.missing.len(), MAX_MISSING);
-        assert_eq!(repair.lowest_pending(), Some(2010));
+        assert_eq!(repair.lowest_pending(None), Some(2010));
         assert_eq!(repair.give_up_below(2020), 10);
     }
 
@@ -250,7 +253,7 @@ mod tests {
         let mut now = beginning();
         let mut repair = Repair::new();
         repair.look_back(now, 100, 97);
-        assert_eq!(repair.lowest_pending(), None);
+        assert_eq!(repair.lowest_pending(None), None);
         let mut asked = 0;
         while let Some(due) = repair.deadline() {
             now = due;

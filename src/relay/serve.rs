@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::child::Child;
-use super::pace::catch_up_rate;
+use super::pace::Share;
 use super::packet::{ExtSeq, TrackIndex};
 use super::{Relay, RelayOutput, gather};
 use crate::id::LinkKey;
@@ -69,6 +69,7 @@ impl Relay {
         key: LinkKey,
         from: &StartFrom,
     ) -> Result<(), ActivateError> {
+        let burst = self.share(1).burst();
         let child = self.children.get_mut(&key);
         let child = child.ok_or(ActivateError::UnknownLink)?;
         if child.is_worn() {
@@ -99,7 +100,7 @@ impl Relay {
             return Err(ActivateError::ReplaceLink);
         }
 
-        child.awaken(now);
+        child.awaken(now, burst);
         // How far the newest key frame lies back: sound begins as far back.
         let mut lag = Duration::ZERO;
         for (index, track) in self.tracks.iter().enumerate() {
@@ -107,12 +108,7 @@ impl Relay {
                 continue;
             }
             match wanted[index] {
-                Some(next) => {
-                    // One packet early if the very one is still being repaired, so that the link
-                    // may carry it when it comes.
-                    let present = track.ring.last_present(next);
-                    child.start_at(now, index, present.map_or(next, |packet| packet.seq));
-                }
+                Some(next) => child.start_at(now, index, track.resume_from(next), track),
                 None if *from == StartFrom::Live => child.start_live(now, index, track),
                 None => {
                     child.start_at_key_frame(now, index, track);
@@ -128,8 +124,7 @@ impl Relay {
             }
             match wanted[index].or_else(|| track.ring.at_lag(lag)) {
                 Some(next) if *from != StartFrom::Live => {
-                    let present = track.ring.last_present(next);
-                    child.start_at(now, index, present.map_or(next, |packet| packet.seq));
+                    child.start_at(now, index, track.resume_from(next), track);
                 }
                 _ => child.start_live(now, index, track),
             }
@@ -186,8 +181,8 @@ impl Relay {
         self.plan_turn(now);
     }
 
-    /// A child's receiver report (RFC 3550 section 6.4.2): the share of packets it lost, 0 to 1,
-    /// and the round-trip time if it is known. Call it for any other sign of life too, with 0.
+    /// A child's receiver report (RFC 3550 section 6.4.2): the largest share of packets it lost of
+    /// any track, 0 to 1, and the round-trip time if it is known.
     pub fn feedback(
         &mut self,
         now: Instant,
@@ -203,9 +198,30 @@ impl Relay {
         self.plan_turn(now);
     }
 
+    /// How children that are behind share the uplink, with `more` of them about to come.
+    pub(super) fn share(&self, more: usize) -> Share {
+        let stream_rate = self.stream_rate();
+        let live = self.children.len().saturating_sub(self.behind.len()) as u64;
+        let left = |max: u64| max.saturating_sub(live.saturating_mul(stream_rate));
+        Share {
+            stream_rate,
+            behind: self.behind.len() + more,
+            spare: self.max_upload.map(left),
+        }
+    }
+
+    /// A child gave another sign of life, a heartbeat say.
+    pub fn heard(&mut self, now: Instant, key: LinkKey) {
+        if let Some(child) = self.children.get_mut(&key) {
+            child.heard(now, &self.tracks);
+        }
+        self.attend(now, key);
+        self.plan_turn(now);
+    }
+
     /// Gives a child what its pace allows and passes on what it wants.
     pub(super) fn attend(&mut self, now: Instant, key: LinkKey) {
-        let rate = catch_up_rate(self.stream_rate(), self.behind.len());
+        let rate = self.share(0).rate();
         let Some(child) = self.children.get_mut(&key) else {
             return;
         };

@@ -232,10 +232,8 @@ impl World {
         from: &StartFrom,
     ) -> Result<(), ActivateError> {
         let key = link(node, number);
-        for (track, head) in self.nodes[parent].relay.heads() {
-            self.nodes[node].relay.set_head_hint(track, head);
-        }
         let (now, rtt) = (self.now, self.path.delay * 2);
+        self.tell_heads(node, parent);
         self.nodes[node].relay.upstream_changed(now, Some(rtt));
         self.nodes[node].parent = Some((parent, key));
         let relay = &mut self.nodes[parent].relay;
@@ -244,6 +242,13 @@ impl World {
         let result = relay.activate(now, key, from);
         self.drain(parent);
         result
+    }
+
+    fn tell_heads(&mut self, node: usize, parent: usize) {
+        let heads = self.nodes[parent].relay.known_heads();
+        for (track, head) in (0..).zip(heads) {
+            self.nodes[node].relay.set_head_hint(self.now, track, head);
+        }
     }
 
     fn post(&mut self, to: usize, key: LinkKey, mut make: impl FnMut() -> Datagram) {
@@ -313,17 +318,20 @@ impl World {
             return;
         }
         match datagram {
-            Datagram::Media(mut packet) => {
+            Datagram::Media(packet) => {
                 if at.parent.is_none_or(|(_, current)| current != key) {
                     return;
                 }
-                packet.seq = at.relay.unwrap_seq(packet.track, wire(packet.seq)).unwrap();
-                match at.relay.insert(now, packet.clone()) {
+                let seq = at.relay.unwrap_seq(packet.track, wire(packet.seq));
+                match at.relay.receive(now, packet.clone()) {
                     Inserted::New => {
-                        let place = (packet.track, packet.seq);
+                        let seq = seq.unwrap();
+                        let place = (packet.track, seq);
+                        let packet = Packet { seq, ..packet };
                         assert!(at.arrived.insert(place, (packet, now)).is_none());
                     }
                     Inserted::Duplicate | Inserted::TooOld => at.duplicates += 1,
+                    Inserted::Unnumbered => {}
                     Inserted::Implausible => panic!("{} is implausible", packet.seq),
                 }
             }

@@ -8,8 +8,11 @@ use super::repair::{Recovery, Repair};
 use super::request::{KeyFrameRequests, Upstream};
 use super::ring::{Placed, Ring};
 use super::sequence::unwrap_near;
-use crate::limits::{MAX_PAYLOAD, MAX_SKIP};
+use crate::limits::{MAX_PAYLOAD, MAX_SKIP, RESUME_REPAIRS};
 use crate::wire::announcement::{MediaKind, TrackInfo};
+
+/// SRTP counts rollovers in 32 bits (RFC 3711 section 3.3.1): no number reaches this.
+const SEQ_END: ExtSeq = 1 << 48;
 
 /// What became of a packet that was handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum Inserted {
     New,
     /// It was here already.
     Duplicate,
+    /// It waits until the parent's head tells its full number.
+    Unnumbered,
     /// It came after its place in the ring was given up.
     TooOld,
     /// It cannot belong to this stream: unknown track, oversized payload, or a sequence number
@@ -76,41 +81,51 @@ impl Track {
     }
 
     /// The number from which others are told apart: the own head, or a parent's if that is out of
-    /// the own one's sight.
-    fn reference(&self) -> ExtSeq {
+    /// the own one's sight. Only a root knows it before anything else: it makes the numbers.
+    fn reference(&self) -> Option<ExtSeq> {
         match (self.ring.head(), self.hint) {
-            (Some(head), Some(hint)) if hint > head + MAX_SKIP => hint,
-            (Some(head), _) => head,
-            (None, Some(hint)) => hint,
-            (None, None) => self.first_seq,
+            (Some(head), Some(hint)) if hint > head + MAX_SKIP => Some(hint),
+            (Some(head), _) => Some(head),
+            (None, Some(hint)) => Some(hint),
+            (None, None) if self.upstream == Upstream::Publisher => Some(self.first_seq),
+            (None, None) => None,
         }
     }
 
-    pub(super) fn unwrap_seq(&self, seq: u16) -> ExtSeq {
-        unwrap_near(seq, self.reference())
+    pub(super) fn unwrap_seq(&self, seq: u16) -> Option<ExtSeq> {
+        Some(unwrap_near(seq, self.reference()?))
     }
 
     pub(super) fn set_head_hint(&mut self, head: ExtSeq) {
-        self.hint = Some(head.max(self.first_seq));
+        // One less is what a root says before its first packet.
+        if head < SEQ_END && head + 1 >= self.first_seq {
+            self.hint = Some(head);
+        }
+    }
+
+    /// What to tell a child as hint.
+    pub(super) fn known_head(&self) -> Option<ExtSeq> {
+        let nothing_yet = self.upstream == Upstream::Publisher;
+        let before_first = nothing_yet.then(|| self.first_seq.saturating_sub(1));
+        self.ring.head().or(self.hint).or(before_first)
     }
 
     /// First packet that is still wanted: what is being repaired, or the one after the head.
-    pub(super) fn next_wanted(&self) -> Option<ExtSeq> {
+    pub(super) fn next_wanted(&self, now: Instant) -> Option<ExtSeq> {
         let after_head = self.ring.head()? + 1;
-        Some(self.repair.lowest_pending().unwrap_or(after_head))
+        let since = now.checked_sub(RESUME_REPAIRS);
+        Some(self.repair.lowest_pending(since).unwrap_or(after_head))
     }
 
     fn is_plausible(&self, packet: &Packet) -> bool {
         packet.payload.len() <= MAX_PAYLOAD
-            && packet.seq >= self.first_seq
-            && match (self.ring.head(), self.hint) {
-                // The first packet of a source, or of a parent that told no head.
-                (None, None) => true,
-                _ => packet.seq <= self.reference().saturating_add(MAX_SKIP),
-            }
+            && (self.first_seq..SEQ_END).contains(&packet.seq)
+            && self
+                .reference()
+                .is_none_or(|near| packet.seq <= near.saturating_add(MAX_SKIP))
     }
 
-    /// Takes a packet in. Beside its fate: the key frame that can be started at because of it.
+    /// Takes a packet in. Beside its fate: where a child that waits can start because of it.
     pub(super) fn insert(
         &mut self,
         now: Instant,
@@ -153,6 +168,7 @@ impl Track {
             }
         }
         self.stats.lost += self.repair.give_up_below(self.ring.floor());
+        let first_sound = (self.kind == MediaKind::Audio && head.is_none()).then_some(seq);
         self.requests.on_packet(now, key_frame.is_some());
         self.stats.packets += 1;
         self.stats.payload_bytes += packet.payload.len() as u64;
@@ -160,7 +176,17 @@ impl Track {
             let gap = now.saturating_duration_since(last);
             self.stats.largest_gap = self.stats.largest_gap.max(gap);
         }
-        (Inserted::New, key_frame)
+        (Inserted::New, key_frame.or(first_sound))
+    }
+
+    /// Where to begin so that nothing from `next` on is missing: one packet early if the very one
+    /// is still being repaired, so that the link may carry it when it comes.
+    pub(super) fn resume_from(&self, next: ExtSeq) -> ExtSeq {
+        if self.ring.head().is_none_or(|head| next > head) {
+            return next;
+        }
+        let present = self.ring.last_present(next);
+        present.map_or(next, |packet| packet.seq)
     }
 
     /// Where a new child begins to see: the newest key frame that leads to the head without a

@@ -15,7 +15,7 @@ fn switch(first_seq: ExtSeq, outage: Duration, path: Path, seed: u64) -> World {
     world.run(ms(2000));
     world.nodes[c].parent = None;
     world.run(outage);
-    let next = StartFrom::Next(world.nodes[c].relay.next_wanted());
+    let next = StartFrom::Next(world.nodes[c].relay.next_wanted(world.now));
     let before = world.nodes[c].duplicates;
     world.attach(c, b, 2, &next).unwrap();
     // Said again until media arrives.
@@ -83,7 +83,7 @@ fn who_is_not_ahead_does_not_serve() {
     world.run(ms(500));
     world.nodes[a].parent = None;
     world.run(ms(500));
-    let next = StartFrom::Next(world.nodes[a].relay.next_wanted());
+    let next = StartFrom::Next(world.nodes[a].relay.next_wanted(world.now));
     // B has nothing but what it got from A.
     let result = world.attach(a, b, 2, &next);
     assert_eq!(result, Err(ActivateError::NotAhead));
@@ -97,7 +97,7 @@ fn after_too_long_an_outage_the_picture_goes_on_with_a_key_frame() {
     world.run(ms(1000));
     world.nodes[a].parent = None;
     world.run(ms(30_000));
-    let next = StartFrom::Next(world.nodes[a].relay.next_wanted());
+    let next = StartFrom::Next(world.nodes[a].relay.next_wanted(world.now));
     world.attach(a, 0, 2, &next).unwrap();
     world.run(ms(2000));
     let first = world.first_on_link[&(link(a, 2), VIDEO)];
@@ -111,15 +111,41 @@ fn a_node_far_behind_takes_the_numbering_from_its_parent() {
     let mut world = World::new(CLEAN, 0x1_0000, 1);
     world.run(ms(1200));
     let a = world.join(0);
+    let b = world.join(a);
     world.run(ms(1000));
     world.nodes[a].parent = None;
     // 70,000 video packets.
     world.run(Duration::from_secs(600));
     assert!(world.nodes[0].relay.head(VIDEO).unwrap() > 0x1_0000 + 70_000);
-    let next = StartFrom::Next(world.nodes[a].relay.next_wanted());
+    let next = StartFrom::Next(world.nodes[a].relay.next_wanted(world.now));
     world.attach(a, 0, 2, &next).unwrap();
     world.run(ms(2000));
     world.assert_complete(a, link(a, 2), ms(100));
+    // The link below cannot follow.
+    assert_eq!(world.replaced, [link(b, 1)]);
+}
+
+#[test]
+fn a_child_that_came_before_its_parent_had_anything_waits_for_the_numbering() {
+    let mut world = World::new(CLEAN, 0x1_0000, 1);
+    world.run(Duration::from_secs(400));
+    let (a, b) = (world.add_node(), world.add_node());
+    world.attach(b, a, 1, &StartFrom::KeyFrame).unwrap();
+    world.attach(a, 0, 1, &StartFrom::KeyFrame).unwrap();
+    world.run(ms(100));
+    assert_eq!(world.nodes[b].relay.heads(), []);
+    // The heartbeat.
+    world.tell_heads(b, a);
+    let heads = world.nodes[a].relay.heads();
+    assert_eq!(world.nodes[b].relay.heads().len(), 2);
+    for (track, head) in world.nodes[b].relay.heads() {
+        assert!(head + 30 > heads[usize::from(track)].1);
+        assert!(head > 0x1_0000 + 15_000);
+    }
+    let (_, stats) = world.nodes[b].relay.stats()[usize::from(VIDEO)];
+    assert!(stats.packets > 29, "the key frame was kept");
+    world.run(ms(1000));
+    assert_eq!(world.lost(b), 0);
 }
 
 #[test]
