@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use crate::broadcast::{Broadcast, BroadcastCounters, TreePage, TreeQuery};
+use crate::broadcast::{Broadcast, BroadcastCounters};
+pub use crate::broadcast::{TreePage, TreeQuery};
 use crate::id::{NodeId, StreamId};
 use crate::limits::{
     MAX_CANDIDATES, MAX_OFFLINE_STREAMS, MAX_SESSIONS, OFFLINE_MEMORY, REPORT_INTERVAL,

@@ -1,0 +1,237 @@
+//! What a tracker is told when it starts, and in which layers.
+//!
+//! A value comes from the command line, else from the environment, else from the TOML file, else
+//! from the default. [`Settings`] is one such layer, [`Config`] what they add up to.
+
+mod file;
+mod flags;
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use axum::http::Uri;
+use banyan::wire::tracker::IceServer;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use file::read_file;
+pub use flags::Flags;
+pub use settings::{IceServerEntry, Settings};
+
+/// TCP port of the tracker where none is given.
+pub const DEFAULT_PORT: u16 = 8080;
+
+/// UDP port of STUN where none is given (RFC 8489 section 18.6).
+pub const DEFAULT_STUN_PORT: u16 = 3478;
+
+/// Most connections at once where none is given: below the 20,000 or so that fit into the memory
+/// of a small server with their buffers.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
+
+/// Most connections from one address where none is given: a lecture hall behind one address.
+pub const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = 1_024;
+
+/// How a tracker is to run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to serve HTTP and WebSocket. None: port 8080, or the next free one, on every address
+    /// of both families.
+    pub listen: Option<SocketAddr>,
+    /// Where to answer STUN.
+    pub stun: StunListen,
+    /// The address people reach this tracker by, if it is another than they see.
+    pub public_url: Option<PublicUrl>,
+    /// STUN and TURN servers for the peers. None: the tracker's own STUN.
+    pub ice_servers: Option<Vec<IceServer>>,
+    /// Reverse proxies whose word about a client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Certificate and key, to serve HTTPS.
+    pub tls: Option<TlsFiles>,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// Most connections at once from one IPv4 address or IPv6 /64; loopback and trusted proxies
+    /// are not counted.
+    pub max_connections_per_address: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            stun: StunListen::Default,
+            public_url: None,
+            ice_servers: None,
+            trusted_proxies: Vec::new(),
+            tls: None,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
+        }
+    }
+}
+
+/// A value that was given and cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("the configuration file {path} cannot be read: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file has an unknown key or a value of the wrong type.
+    #[error("the configuration file {path} is not valid: {message}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+    /// One half of a pair is missing.
+    #[error("tls_cert and tls_key belong together: {missing} is missing")]
+    Tls {
+        /// The one that is missing.
+        missing: &'static str,
+    },
+    /// A limit that lets nobody in.
+    #[error("{key} must be at least 1")]
+    Zero {
+        /// Which setting.
+        key: &'static str,
+    },
+}
+
+/// Where to answer STUN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StunListen {
+    /// Port 3478, or the next free one, on every address of both families.
+    #[default]
+    Default,
+    /// Exactly here.
+    Address(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+impl FromStr for StunListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(Self::Default),
+            "off" => Ok(Self::Off),
+            address => listen_address(address)
+                .map(Self::Address)
+                .map_err(|e| format!("{e}, or \"off\"")),
+        }
+    }
+}
+
+impl std::fmt::Display for StunListen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Address(address) => address.fmt(f),
+            Self::Off => f.write_str("off"),
+        }
+    }
+}
+
+/// Reads an address to listen on.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected IP:PORT, such as 0.0.0.0:8080 or [::]:8080".to_owned())
+}
+
+/// An `http` or `https` URL without a path, such as `https://tracker.example`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicUrl {
+    url: String,
+    scheme_len: usize,
+}
+
+impl PublicUrl {
+    /// The URL, without a slash at the end.
+    pub fn as_str(&self) -> &str {
+        &self.url
+    }
+
+    /// Host and, if it has one, port.
+    pub fn authority(&self) -> &str {
+        &self.url[self.scheme_len..]
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = "expected http://HOST or https://HOST, with no path";
+        let uri: Uri = text.parse().map_err(|_| expected.to_owned())?;
+        let scheme = uri
+            .scheme_str()
+            .filter(|scheme| matches!(*scheme, "http" | "https"))
+            .ok_or(expected)?;
+        let authority = uri
+            .authority()
+            .map(|authority| authority.as_str())
+            .filter(|authority| !authority.is_empty() && !authority.contains('@'))
+            .ok_or(expected)?;
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(expected.to_owned());
+        }
+        Ok(Self {
+            url: format!("{scheme}://{}", authority.to_ascii_lowercase()),
+            scheme_len: scheme.len() + "://".len(),
+        })
+    }
+}
+
+impl TryFrom<String> for PublicUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<PublicUrl> for String {
+    fn from(url: PublicUrl) -> Self {
+        url.url
+    }
+}
+
+/// PEM files to serve HTTPS with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, followed by its chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_is_a_scheme_and_a_host() {
+        let url: PublicUrl = "https://Tracker.Example:8443/".parse().unwrap();
+        assert_eq!(url.as_str(), "https://tracker.example:8443");
+        assert_eq!(url.authority(), "tracker.example:8443");
+        for bad in [
+            "tracker.example",
+            "ftp://a",
+            "https://a/b",
+            "https://u@a",
+            "",
+        ] {
+            assert!(bad.parse::<PublicUrl>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What the tracker serves over HTTP.
+
+mod api;
+mod fresh;
+mod metrics;
+mod pages;
+mod websocket;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::admission::Admission;
+use crate::caller::Trust;
+use crate::core::CoreHandle;
+use crate::ice::IceOffer;
+use crate::lifetime::Lifetime;
+use crate::metrics::Metrics;
+use fresh::Fresh;
+
+/// Largest request body.
+const MAX_BODY: usize = 64 * 1024;
+
+/// What every request may need.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) core: CoreHandle,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) ice: Arc<IceOffer>,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) answers: Arc<Answers>,
+}
+
+/// Answers that cost the core work in proportion to its streams.
+#[derive(Default)]
+pub(crate) struct Answers {
+    streams: Fresh,
+    metrics: Fresh,
+}
+
+/// All of it.
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/ws", get(websocket::upgrade))
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics::metrics))
+        .nest("/api", api::router())
+        .merge(pages::router())
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(app)
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// An answer of one sentence.
+fn sentence(status: StatusCode, text: impl Into<String>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (status, headers, format!("{}\n", text.into())).into_response()
+}
+
+/// The tracker's core has ended.
+fn stopping() -> Response {
+    sentence(
+        StatusCode::SERVICE_UNAVAILABLE,
+        crate::core::Stopped.to_string(),
+    )
+}

@@ -1,0 +1,160 @@
+//! A running tracker: its sockets, its tasks, its end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::admission::Admission;
+use crate::caller::Trust;
+use crate::config::{Config, DEFAULT_PORT, DEFAULT_STUN_PORT, PublicUrl, StunListen};
+use crate::connections::Acceptor;
+use crate::ice::IceOffer;
+use crate::lifetime::{Lifetime, Stopper, lifetime};
+use crate::metrics::Metrics;
+use crate::{core, http, listen, stun, tls};
+
+/// Longest time [`Server::shutdown`] takes.
+const SHUTDOWN: Duration = Duration::from_millis(1800);
+
+/// A running tracker. Dropping it stops it without good-byes.
+pub struct Server {
+    http_addr: SocketAddr,
+    stun_addr: Option<SocketAddr>,
+    secure: bool,
+    public_url: Option<PublicUrl>,
+    core: JoinHandle<()>,
+    stopper: Stopper,
+}
+
+impl Server {
+    /// Opens the sockets and starts to serve, within the current tokio runtime.
+    ///
+    /// # Errors
+    /// If an address cannot be listened on or a certificate cannot be used; the error's chain
+    /// says which, in plain words.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let listener = listen::tcp(config.listen, DEFAULT_PORT)?;
+        let http_addr = listener.local_addr()?;
+        let listener = TcpListener::from_std(listener).context("cannot use the TCP socket")?;
+        let metrics = Arc::new(Metrics::default());
+        let (stopper, lifetime) = lifetime();
+
+        let stun_addr = start_stun(config.stun, &metrics, &lifetime)?;
+        let ice = match (config.ice_servers, stun_addr) {
+            (Some(servers), _) => IceOffer::Configured(servers),
+            (None, Some(address)) => IceOffer::OwnStun(address),
+            (None, None) => IceOffer::Nothing,
+        };
+        let trust = Arc::new(Trust {
+            proxies: config.trusted_proxies,
+            public_url: config.public_url.clone(),
+        });
+        let admission = Admission::new(config.max_connections, config.max_connections_per_address);
+        let (handle, core) = core::spawn(Arc::clone(&metrics), lifetime.clone())
+            .context("the system gives no randomness")?;
+        let secure = tls.is_some();
+        let acceptor = Acceptor {
+            tls,
+            routes: http::router(http::App {
+                core: handle,
+                metrics: Arc::clone(&metrics),
+                admission: Arc::clone(&admission),
+                trust: Arc::clone(&trust),
+                ice: Arc::new(ice),
+                lifetime: lifetime.clone(),
+                answers: Arc::default(),
+            }),
+            admission,
+            trust,
+            metrics,
+            lifetime,
+        };
+        tokio::spawn(acceptor.run(listener));
+        Ok(Self {
+            http_addr,
+            stun_addr,
+            secure,
+            public_url: config.public_url,
+            core,
+            stopper,
+        })
+    }
+
+    /// Where it serves HTTP and WebSocket.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where it answers STUN, if it does.
+    pub fn stun_addr(&self) -> Option<SocketAddr> {
+        self.stun_addr
+    }
+
+    /// The URL by which programs on this host reach it, without a slash at the end.
+    pub fn local_url(&self) -> String {
+        let address = match self.http_addr.ip() {
+            // A wildcard of IPv6 takes IPv4 as well, wherever the host has both.
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => loopback(),
+            ip => ip,
+        };
+        let scheme = if self.secure { "https" } else { "http" };
+        format!(
+            "{scheme}://{}",
+            SocketAddr::new(address, self.http_addr.port())
+        )
+    }
+
+    /// The URL it was told it is reached by, else [`local_url`](Self::local_url).
+    pub fn url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().to_owned(),
+            None => self.local_url(),
+        }
+    }
+
+    /// Returns only if the tracker fails by itself, which no input should bring about.
+    pub async fn failed(&mut self) {
+        // How the task ended makes no difference to whoever waits for it.
+        let _ = (&mut self.core).await;
+    }
+
+    /// Says good-bye to everybody and stops, within two seconds.
+    pub async fn shutdown(self) {
+        if !self.stopper.stop(SHUTDOWN).await {
+            tracing::debug!("some connections did not end in time");
+        }
+    }
+}
+
+/// An address of this host that reaches a wildcard of IPv6.
+fn loopback() -> IpAddr {
+    // Hosts without IPv4 exist; there, this bind fails.
+    match std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
+        Ok(_) => Ipv4Addr::LOCALHOST.into(),
+        Err(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+fn start_stun(
+    listen: StunListen,
+    metrics: &Arc<Metrics>,
+    lifetime: &Lifetime,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let address = match listen {
+        StunListen::Off => return Ok(None),
+        StunListen::Default => None,
+        StunListen::Address(address) => Some(address),
+    };
+    let socket = listen::udp(address, DEFAULT_STUN_PORT)?;
+    let answerer = stun::Answerer::new(socket, Arc::clone(metrics))
+        .context("cannot use the UDP socket for STUN")?;
+    let address = answerer.local_addr()?;
+    tokio::spawn(answerer.run(lifetime.clone()));
+    Ok(Some(address))
+}

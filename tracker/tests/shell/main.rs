@@ -1,0 +1,13 @@
+//! The tracker over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod addresses;
+mod api;
+mod broadcast;
+mod client;
+mod frames;
+mod pages;
+mod program;
+mod sessions;
+mod stun;

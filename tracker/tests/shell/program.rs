@@ -1,0 +1,190 @@
+//! The program `banyan-tracker`: layers of configuration, output, exit codes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_banyan-tracker"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BANYAN_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A file of this content that goes when the test ends.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, content: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("banyan-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let file = File::new(
+        "layers.toml",
+        "listen = \"127.0.0.1:1111\"\nstun = \"127.0.0.1:1111\"\nlog = \"warn\"\n\
+         [[ice_servers]]\nurls = [\"turn:t.test\"]\nusername = \"u\"\ncredential = \"c\"\n",
+    );
+    let output = program(&[
+        "--print-config",
+        "--config",
+        file.path(),
+        "--listen",
+        "127.0.0.1:3333",
+    ])
+    .env("BANYAN_TRACKER_LISTEN", "127.0.0.1:2222")
+    .env("BANYAN_TRACKER_STUN", "127.0.0.1:2222")
+    .output()
+    .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let printed: toml::Table = String::from_utf8(output.stdout).unwrap().parse().unwrap();
+    assert_eq!(printed["listen"].as_str(), Some("127.0.0.1:3333"));
+    assert_eq!(printed["stun"].as_str(), Some("127.0.0.1:2222"));
+    assert_eq!(printed["log"].as_str(), Some("warn"));
+    assert_eq!(printed["ice_servers"][0]["username"].as_str(), Some("u"));
+    assert_eq!(printed["max_connections"].as_integer(), Some(16_384));
+}
+
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let printed = program(&[
+        "--print-config",
+        "--stun",
+        "off",
+        "--trusted-proxy",
+        "10.0.0.0/8",
+    ])
+    .output()
+    .unwrap();
+    let file = File::new(
+        "printed.toml",
+        &String::from_utf8(printed.stdout.clone()).unwrap(),
+    );
+    let again = program(&["--print-config", "--config", file.path()])
+        .output()
+        .unwrap();
+    assert_eq!(printed.stdout, again.stdout, "{}", stderr(&again));
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_named_and_exits_with_2() {
+    let cases = [
+        ("listn = \"127.0.0.1:1\"\n", "listn"),
+        ("listen = \"nowhere\"\n", "listen"),
+        ("[[ice_servers]]\nurls = [\"http://x\"]\n", "stun:HOST:PORT"),
+        ("[[ice_servers]]\nurls = []\npassword = \"x\"\n", "password"),
+        ("max_connections = 0\n", "max_connections"),
+        ("tls_cert = \"a.pem\"\n", "tls_key"),
+        ("log = \"a=b=c\"\n", "a=b=c"),
+        ("public_url = \"tracker.test\"\n", "public_url"),
+    ];
+    for (content, word) in cases {
+        let file = File::new("mistake.toml", content);
+        let output = program(&["--config", file.path()]).output().unwrap();
+        let words = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{content}: {words}");
+        assert!(words.contains(word), "{content}: {words}");
+        if word == "listn" {
+            assert!(words.contains(file.path()), "{words}");
+        }
+    }
+    let arguments: [&[&str]; 4] = [
+        &["--listen", "8080"],
+        &["--trusted-proxy", "x"],
+        &["--config", "/nonexistent.toml"],
+        &["--bogus"],
+    ];
+    for arguments in arguments {
+        let output = program(arguments).output().unwrap();
+        let words = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {words}");
+        assert!(words.contains(arguments[arguments.len() - 1]), "{words}");
+    }
+}
+
+#[test]
+fn a_busy_port_exits_with_1_and_a_sentence() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = program(&["--listen", &address, "--stun", "off"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = stderr(&output);
+    assert_eq!(words.lines().count(), 1, "{words}");
+    assert!(words.contains(&address), "{words}");
+}
+
+/// Ends its process however the test ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn it_prints_its_address_first_and_a_signal_ends_it_well() {
+    for signal in ["-INT", "-TERM"] {
+        let child = program(&["--listen", "127.0.0.1:0", "--stun", "off"])
+            .spawn()
+            .unwrap();
+        let mut running = Running(child);
+        let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("tracker: http://").unwrap();
+        // An idle connection must not hold up the end.
+        let _idle = std::net::TcpStream::connect(address).unwrap();
+        let began = Instant::now();
+        Command::new("kill")
+            .args([signal, &running.0.id().to_string()])
+            .status()
+            .unwrap();
+        let status = running.0.wait().unwrap();
+        let mut log = String::new();
+        running
+            .0
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}
