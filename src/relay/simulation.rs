@@ -149,6 +149,8 @@ enum Datagram {
 struct Node {
     relay: Relay,
     parent: Option<(usize, LinkKey)>,
+    /// Links to former parents from which it still takes packets.
+    listens_to: Vec<LinkKey>,
     /// Whether its process stands still.
     stopped: bool,
     arrived: BTreeMap<(TrackIndex, ExtSeq), (Packet, Instant)>,
@@ -203,6 +205,7 @@ impl World {
         self.nodes.push(Node {
             relay,
             parent: None,
+            listens_to: Vec::new(),
             stopped: false,
             arrived: BTreeMap::new(),
             duplicates: 0,
@@ -319,7 +322,8 @@ impl World {
         }
         match datagram {
             Datagram::Media(packet) => {
-                if at.parent.is_none_or(|(_, current)| current != key) {
+                let from_parent = at.parent.is_some_and(|(_, current)| current == key);
+                if !from_parent && !at.listens_to.contains(&key) {
                     return;
                 }
                 let seq = at.relay.unwrap_seq(packet.track, wire(packet.seq));

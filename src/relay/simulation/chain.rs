@@ -1,6 +1,9 @@
 //! A chain of nodes: completeness under loss, joining anywhere.
 
 use super::*;
+use crate::limits::{
+    CATCH_UP_BURST, CATCH_UP_INTERVAL, CATCH_UP_SPEED_MAX, MAX_PAYLOAD, STREAM_RATE_MIN,
+};
 
 fn lossy_chain(loss: f64, seed: u64, first_seq: ExtSeq) {
     let path = Path {
@@ -112,5 +115,73 @@ fn before_the_show_viewers_wait() {
         let all = world.nodes[0].arrived.len();
         let here = world.nodes[node].arrived.len();
         assert!(here + 20 > all, "node {node} has {here} of {all}");
+    }
+}
+
+#[test]
+fn catching_up_is_paced() {
+    let start = beginning();
+    let mut source = Source::new(0x1_0000, 1);
+    let mut relay = Relay::at_root(&tracks(0x1_0000), Epoch(1));
+    for step in 0..4000 {
+        for packet in source.step() {
+            relay.insert(start + ms(step), packet);
+        }
+    }
+    let mut now = start + ms(4000);
+    let child = link(1, 1);
+    relay.add_child(now, child);
+    let all = StartFrom::Next(vec![(AUDIO, 0x1_0000), (VIDEO, 0x1_0000)]);
+    relay.activate(now, child, &all).unwrap();
+    let began = now;
+    let (mut turns, mut total) = (Vec::new(), 0);
+    while now < began + ms(1000) {
+        let mut bytes = 0;
+        while let Some(output) = relay.poll_output() {
+            if let RelayOutput::Send { packets, .. } = output {
+                bytes += packets
+                    .iter()
+                    .map(|packet| packet.payload.len())
+                    .sum::<usize>();
+            }
+        }
+        if bytes > 0 {
+            turns.push((now - began, bytes));
+            total += bytes;
+        }
+        now = relay.deadline().unwrap().min(began + ms(1000));
+        relay.handle_tick(now);
+    }
+    assert_eq!(total, relay.ring_bytes());
+    assert!(turns[0].1 <= CATCH_UP_BURST + MAX_PAYLOAD, "{turns:?}");
+    let rate = (STREAM_RATE_MIN.max(total as u64 / 4) * CATCH_UP_SPEED_MAX) as f64;
+    for &(_, bytes) in &turns[1..] {
+        let allowed = rate * CATCH_UP_INTERVAL.as_secs_f64() * 1.2;
+        assert!(bytes as f64 <= allowed + MAX_PAYLOAD as f64, "{turns:?}");
+    }
+    let (last, _) = turns[turns.len() - 1];
+    assert!((ms(200)..ms(450)).contains(&last), "4 s in {last:?}");
+}
+
+#[test]
+fn a_join_storm_delays_no_live_child() {
+    let mut world = World::new(CLEAN, 0x1_0000, 1);
+    world.run(ms(1900));
+    let live = world.join(0);
+    world.run(ms(1000));
+    world.nodes[live].relay.reset_gaps();
+    let joiners: Vec<usize> = (0..60).map(|_| world.join(0)).collect();
+    world.run(ms(1000));
+    for (kind, stats) in world.nodes[live].relay.stats() {
+        assert!(
+            stats.largest_gap <= ms(34),
+            "{kind:?} {:?}",
+            stats.largest_gap
+        );
+    }
+    let head = world.nodes[0].relay.head(VIDEO).unwrap();
+    for node in joiners {
+        world.assert_complete(node, link(node, 1), ms(50));
+        assert!(world.nodes[node].relay.head(VIDEO).unwrap() + 10 >= head);
     }
 }

@@ -192,3 +192,34 @@ fn a_first_packet_under_repair_can_still_be_sent_when_it_comes() {
     }
     assert_eq!(sent, [0x1_0000, 0x1_0002, 0x1_0001]);
 }
+
+#[test]
+fn two_parents_at_once_are_one_stream() {
+    // Make before break: for a while both send.
+    let mut world = World::new(CLEAN, 0x1_0000, 1);
+    world.run(ms(1200));
+    let (a, b) = (world.join(0), world.join(0));
+    world.run(ms(100));
+    let c = world.join(a);
+    world.nodes[c].relay.set_sink(world.now, Some(ms(1000)));
+    world.run(ms(1500));
+    world.nodes[c].listens_to = vec![link(c, 1)];
+    // While B has nothing newer it declines; then C says it again.
+    let declined = (0..10).take_while(|_| {
+        let next = StartFrom::Next(world.nodes[c].relay.next_wanted(world.now));
+        let result = world.attach(c, b, 2, &next);
+        world.run(ms(7));
+        result.is_err()
+    });
+    assert!(declined.count() < 10);
+    world.run(ms(500));
+    world.nodes[a].relay.deactivate(link(c, 1));
+    world.run(ms(1000));
+    assert!(world.nodes[c].duplicates > 50, "both did send");
+    world.assert_complete(c, link(c, 1), ms(50));
+    let delivered = &world.nodes[c].delivered;
+    let mut sorted = delivered.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), delivered.len(), "each once");
+}
