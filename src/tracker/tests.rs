@@ -1,5 +1,10 @@
 //! The tracker as peers experience it.
 
 mod basics;
-#[allow(dead_code, reason = "helpers for the rooms beside it")]
+mod healing;
+mod links;
+mod publishing;
+mod sessions;
+mod views;
+mod waiting;
 mod world;

@@ -181,7 +181,7 @@ impl World {
     /// Time passes; these clients report what is given, or that they live.
     pub(super) fn pass_reporting(&mut self, time: Duration, alive: &[(Client, Option<Report>)]) {
         let end = self.now + time;
-        let mut report_at = self.now + ms(500);
+        let mut report_at = self.now;
         loop {
             let tick = self.tracker.deadline().filter(|&at| at <= end);
             let report = Some(report_at).filter(|&at| at <= end && !alive.is_empty());
@@ -320,4 +320,15 @@ impl World {
     pub(super) fn status(&self) -> StreamStatus {
         self.tracker.stream(&self.stream()).unwrap().status
     }
+}
+
+pub(super) fn link(child: Client, link: u32) -> LinkKey {
+    LinkKey {
+        child: child.node,
+        link: LinkId(link),
+    }
+}
+
+pub(super) fn lost(parent: NodeId, reason: LostReason) -> Option<Lost> {
+    Some(Lost { parent, reason })
 }
