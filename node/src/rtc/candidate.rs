@@ -144,3 +144,57 @@ pub(super) struct Remote {
     /// For the agent. All are called host candidates: the kind only makes the agent wait.
     pub(super) line: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_candidates_are_read_back() {
+        let addr: SocketAddr = "192.0.2.7:7144".parse().unwrap();
+        let read = remote(&host(addr, 0)).unwrap().unwrap();
+        assert_eq!(read.addr, addr);
+        let base = "0.0.0.0:7144".parse().unwrap();
+        assert_eq!(remote(&reflexive(addr, base)).unwrap().unwrap().addr, addr);
+        let v6: SocketAddr = "[2001:db8::1]:9".parse().unwrap();
+        assert_eq!(remote(&host(v6, 3)).unwrap().unwrap().addr, v6);
+    }
+
+    #[test]
+    fn strange_addresses_are_not_tried() {
+        for ip in [
+            "224.0.0.251",
+            "255.255.255.255",
+            "169.254.1.1",
+            "0.0.0.0",
+            "ff02::1",
+            "fe80::9",
+            "::",
+        ] {
+            let line = format!("candidate:1 1 udp 1 {ip} 5000 typ host");
+            assert_eq!(remote(&line).unwrap(), None, "{ip}");
+        }
+        assert_eq!(
+            remote("candidate:1 1 udp 1 1.2.3.4 0 typ host").unwrap(),
+            None
+        );
+        assert_eq!(
+            remote("candidate:1 2 udp 1 1.2.3.4 9 typ host").unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn loopback_is_there_when_nothing_else_is() {
+        let bound = || ["127.0.0.1".parse().unwrap()].into_iter();
+        assert_eq!(
+            local_addresses(bound(), LoopbackCandidates::WhenAlone).len(),
+            1
+        );
+        let any = || ["0.0.0.0".parse().unwrap(), "::".parse().unwrap()].into_iter();
+        let quiet = local_addresses(any(), LoopbackCandidates::WhenAlone);
+        let all = local_addresses(any(), LoopbackCandidates::Always);
+        assert!(!quiet.is_empty() && quiet.len() <= MAX_HOST_CANDIDATES);
+        assert!(all.iter().any(IpAddr::is_loopback) || all.len() == MAX_HOST_CANDIDATES);
+    }
+}

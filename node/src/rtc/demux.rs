@@ -141,3 +141,84 @@ impl<'a> Stun<'a> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use banyan::id::{LinkId, NodeId};
+
+    use super::*;
+
+    fn link(n: u32) -> LinkKey {
+        LinkKey {
+            child: NodeId::from_bytes([1; 16]),
+            link: LinkId(n),
+        }
+    }
+
+    fn stun(kind: u16, transaction: u8, user: &str) -> Vec<u8> {
+        let mut bytes = kind.to_be_bytes().to_vec();
+        bytes.extend([0, 0, 0x21, 0x12, 0xA4, 0x42]);
+        bytes.extend([transaction; 12]);
+        if !user.is_empty() {
+            // An attribute before it, of a length that needs padding.
+            bytes.extend([0x80, 0x22, 0, 3, 1, 2, 3, 0]);
+            bytes.extend(USERNAME.to_be_bytes());
+            bytes.extend((user.len() as u16).to_be_bytes());
+            bytes.extend(user.as_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn by_name_by_transaction_by_address() {
+        let mut demux = Demux::default();
+        let (a, b): (SocketAddr, SocketAddr) = (
+            "192.0.2.1:1".parse().unwrap(),
+            "192.0.2.2:2".parse().unwrap(),
+        );
+        demux.insert("ours", link(1));
+        assert_eq!(
+            demux.route(a, &stun(BINDING_REQUEST, 1, "ours:theirs")),
+            Some(link(1))
+        );
+        assert_eq!(
+            demux.route(a, &stun(BINDING_REQUEST, 1, "other:theirs")),
+            None
+        );
+        assert_eq!(demux.route(a, &[128; 40]), None);
+        demux.sent(link(1), 1, a, &stun(BINDING_SUCCESS, 1, ""));
+        assert_eq!(demux.route(a, &[128; 40]), Some(link(1)));
+        demux.sent(link(2), 2, b, &stun(BINDING_REQUEST, 9, "x:y"));
+        assert_eq!(demux.route(b, &stun(BINDING_SUCCESS, 9, "")), Some(link(2)));
+        assert_eq!(
+            demux.route(b, &[22; 40]),
+            None,
+            "a request alone claims nothing"
+        );
+    }
+
+    #[test]
+    fn the_newer_link_keeps_an_address() {
+        let mut demux = Demux::default();
+        let a: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        demux.claim(link(1), 1, a);
+        demux.claim(link(2), 2, a);
+        demux.claim(link(1), 1, a);
+        assert_eq!(demux.route(a, &[22; 40]), Some(link(2)));
+        demux.remove("u", link(2));
+        assert_eq!(demux.route(a, &[22; 40]), None);
+    }
+
+    #[test]
+    fn broken_stun_is_harmless() {
+        let demux = Demux::default();
+        let a: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let good = stun(BINDING_REQUEST, 1, "ours:theirs");
+        for end in 0..good.len() {
+            assert_eq!(demux.route(a, &good[..end]), None);
+        }
+        let mut long = good;
+        long[30] = 0xFF;
+        assert_eq!(demux.route(a, &long), None);
+    }
+}

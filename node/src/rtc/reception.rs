@@ -107,3 +107,50 @@ pub(super) const fn middle(ntp: u64) -> u32 {
 fn short(duration: Duration) -> u32 {
     u32::try_from(duration.as_micros() * 65_536 / 1_000_000).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_is_counted_across_the_wrap() {
+        let now = Instant::now();
+        let mut reception = Reception::new(90_000);
+        for seq in (65_500..65_536u32).chain(0..64) {
+            if seq % 10 != 0 {
+                reception.received(now, seq as u16, seq * 3000);
+            }
+        }
+        let report = reception.report(now, 7);
+        assert_eq!(report.last_sequence_number, 0x1_0000 + 63);
+        // 65501 is the first; 65510, 65520, 65530, 0, 10, .. 60 are missing.
+        assert_eq!(report.total_lost, 10);
+        assert_eq!(report.fraction_lost, (10 * 256 / 99) as u8);
+        assert!(!reception.news());
+        reception.received(now, 64, 0);
+        assert!(reception.news());
+        assert_eq!(reception.report(now, 7).fraction_lost, 0);
+    }
+
+    #[test]
+    fn an_older_first_packet_is_no_loss() {
+        let now = Instant::now();
+        let mut reception = Reception::new(48_000);
+        for seq in [3u16, 4, 1, 2, 65_535, 0] {
+            reception.received(now, seq, 0);
+        }
+        let report = reception.report(now, 7);
+        assert_eq!((report.total_lost, report.fraction_lost), (0, 0));
+    }
+
+    #[test]
+    fn a_sender_report_is_answered_with_its_age() {
+        let now = Instant::now();
+        let mut reception = Reception::new(48_000);
+        reception.received(now, 1, 1);
+        reception.sender_report(now, 0x1122_3344_5566_7788);
+        let report = reception.report(now + Duration::from_millis(500), 7);
+        assert_eq!(report.last_sender_report, 0x3344_5566);
+        assert_eq!(report.delay, 32_768);
+    }
+}

@@ -80,3 +80,6 @@ fn token(text: &str, fallback: &str) -> String {
 pub(super) fn cname(text: &str) -> String {
     token(text, "banyan")
 }
+
+#[cfg(test)]
+mod tests;

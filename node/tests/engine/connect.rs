@@ -210,3 +210,80 @@ fn an_idle_link_sleeps() {
         assert!(turns < 100, "{turns}");
     });
 }
+
+#[test]
+fn the_answer_takes_the_other_dtls_role() {
+    run(async {
+        for setup in ["active", "passive"] {
+            let mut pair = Pair::new("127.0.0.1");
+            pair.setup = Some(setup);
+            pair.connected().await;
+        }
+    });
+}
+
+#[test]
+fn many_children_join_at_once() {
+    run(async {
+        let mut parent = engine("127.0.0.1");
+        let mut child = engine("127.0.0.1");
+        // Links of one child share one address; only the newest can be used, so each is a node of
+        // its own port.
+        let mut others: Vec<Engine> = (0..30).map(|_| engine("127.0.0.1")).collect();
+        let begin = Instant::now();
+        for (n, other) in others.iter_mut().chain([&mut child]).enumerate() {
+            other.connect(begin, key(n as u8 + 1, 1), &[]).unwrap();
+        }
+        let stream = crate::world::stream();
+        let mut up = 0;
+        while up < 31 {
+            assert!(
+                begin.elapsed() < Duration::from_secs(10),
+                "{up} of 31 are up"
+            );
+            let now = Instant::now();
+            let mut to_children = Vec::new();
+            parent.wait(Some(now + Duration::from_millis(1))).await;
+            parent.receive(now);
+            parent.handle_timeout(now);
+            while let Some(event) = parent.poll_event() {
+                match event {
+                    EngineEvent::Connected { .. } => up += 1,
+                    other => to_children.push(other),
+                }
+            }
+            parent.flush(now);
+            for (n, other) in others.iter_mut().chain([&mut child]).enumerate() {
+                let link = key(n as u8 + 1, 1);
+                for event in &to_children {
+                    match event {
+                        EngineEvent::Answer { link: l, sdp } if *l == link => {
+                            other.set_answer(now, link, sdp, &stream).unwrap();
+                        }
+                        EngineEvent::LocalCandidate { link: l, candidate } if *l == link => {
+                            other.add_candidate(now, link, candidate).unwrap();
+                        }
+                        _ => {}
+                    }
+                }
+                other.wait(Some(now)).await;
+                other.receive(now);
+                other.handle_timeout(now);
+                while let Some(event) = other.poll_event() {
+                    match event {
+                        EngineEvent::Offer { link, sdp } => {
+                            let class = banyan_node::rtc::PeerClass::Native;
+                            parent.accept(now, link, &sdp, &stream, class, &[]).unwrap();
+                        }
+                        EngineEvent::LocalCandidate { link, candidate } => {
+                            parent.add_candidate(now, link, &candidate).unwrap();
+                        }
+                        _ => {}
+                    }
+                }
+                other.flush(now);
+            }
+        }
+        println!("31 children connected in {:?}", begin.elapsed());
+    });
+}

@@ -5,4 +5,5 @@
 mod connect;
 mod hostile;
 mod media;
+mod reflexive;
 mod world;

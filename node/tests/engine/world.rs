@@ -78,6 +78,8 @@ pub(crate) struct Pair {
     pub(crate) parent: Engine,
     pub(crate) link: LinkKey,
     pub(crate) stream: StreamInfo,
+    /// The DTLS role to offer, instead of either.
+    pub(crate) setup: Option<&'static str>,
     /// What the engines told, except signalling.
     pub(crate) at_child: Vec<EngineEvent>,
     pub(crate) at_parent: Vec<EngineEvent>,
@@ -96,6 +98,7 @@ impl Pair {
             parent,
             link,
             stream: stream(),
+            setup: None,
             at_child,
             at_parent,
         }
@@ -142,10 +145,15 @@ impl Pair {
         }
         while let Some(event) = self.child.poll_event() {
             match event {
-                EngineEvent::Offer { link, sdp } => self
-                    .parent
-                    .accept(now, link, &sdp, &self.stream, PeerClass::Native, &[])
-                    .unwrap(),
+                EngineEvent::Offer { link, mut sdp } => {
+                    if let Some(setup) = self.setup {
+                        sdp = sdp.replace("setup:actpass", &format!("setup:{setup}"));
+                    }
+                    let class = PeerClass::Native;
+                    self.parent
+                        .accept(now, link, &sdp, &self.stream, class, &[])
+                        .unwrap();
+                }
                 // The parent may have given up already.
                 EngineEvent::LocalCandidate { link, candidate } => {
                     let _ = self.parent.add_candidate(now, link, &candidate);

@@ -124,6 +124,9 @@ enum H264 {
     Main,
     ConstrainedHigh,
     High,
+    /// High 4:4:4 Predictive, whose decoders take all of the above and 10 bits too
+    /// (H.264 annex A.2.7). Chromium names it instead of High.
+    High444,
     Other(u8),
 }
 
@@ -145,6 +148,7 @@ impl H264 {
             (77, _) => Self::Main,
             (100, 0x0c) => Self::ConstrainedHigh,
             (100, _) => Self::High,
+            (244, _) => Self::High444,
             (other, _) => Self::Other(other),
         }
     }
@@ -156,6 +160,7 @@ impl H264 {
             Self::Main => "Main",
             Self::ConstrainedHigh => "Constrained High",
             Self::High => "High",
+            Self::High444 => "High 4:4:4",
             Self::Other(_) => "of another profile",
         }
     }
@@ -166,14 +171,31 @@ impl H264 {
     /// (interlace) are not used by live encoders, so a decoder of the one is trusted with the
     /// other.
     fn distance(self, stream: Self) -> Option<u8> {
-        use H264::{Baseline, ConstrainedBaseline, ConstrainedHigh, High, Main, Other};
+        use H264::{Baseline, ConstrainedBaseline, ConstrainedHigh, High, High444, Main, Other};
         let order: &[Self] = match stream {
-            ConstrainedBaseline => &[ConstrainedBaseline, Baseline, Main, ConstrainedHigh, High],
-            Baseline => &[Baseline, ConstrainedBaseline, Main, High, ConstrainedHigh],
-            Main => &[Main, High, ConstrainedHigh],
-            ConstrainedHigh => &[ConstrainedHigh, High],
-            High => &[High, ConstrainedHigh],
-            Other(_) => return (self == stream).then_some(0),
+            ConstrainedBaseline => &[
+                ConstrainedBaseline,
+                Baseline,
+                Main,
+                ConstrainedHigh,
+                High,
+                High444,
+            ],
+            Baseline => &[
+                Baseline,
+                ConstrainedBaseline,
+                Main,
+                High,
+                ConstrainedHigh,
+                High444,
+            ],
+            Main => &[Main, High, ConstrainedHigh, High444],
+            ConstrainedHigh => &[ConstrainedHigh, High, High444],
+            High => &[High, ConstrainedHigh, High444],
+            High444 => &[High444],
+            // High 10 and High 4:2:2.
+            Other(110 | 122) => &[stream, High444],
+            Other(_) => &[stream],
         };
         order
             .iter()
