@@ -29,6 +29,10 @@ const REJOIN_MOST = 4000;
 const STABLE = 10_000;
 /** How often (ms) a stream that is not there is asked for. */
 const ABSENT_RETRY = 3000;
+/** An offer that nobody has seen is said again until it is this old (ms). */
+const OFFER_AGE = 60_000;
+/** How long (ms) a returning tracker may take to find our edge by both ends' reports. */
+const ADOPTION = 5000;
 /** How long (ms) to wait after the tracker said it has no room or did not understand. */
 const REFUSED_RETRY = 8000;
 
@@ -113,7 +117,10 @@ class Attempt {
     this.generation = 0;
     this.depth = /** @type {number | null} */ (null);
     this.asked = false;
-    this.queued = false;
+    this.begun = false;
+    /** Our ICE candidates, and how many of them the tracker was told. @type {string[]} */
+    this.candidates = [];
+    this.told = 0;
     this.answered = false;
     this.connected = false;
     this.shown = false;
@@ -143,6 +150,9 @@ export class Peer {
     /** @type {StreamStatus | null} */
     this.status = null;
     this.trackerUp = false;
+    /** Whether the tracker counts us among the stream's peers in this session. */
+    this.member = false;
+    this.welcomedAt = 0;
     /** @type {Welcome | null} */
     this.terms = null;
     this.links = 0;
@@ -217,6 +227,8 @@ export class Peer {
   /** @param {Welcome} terms */
   welcomed(terms) {
     this.trackerUp = true;
+    this.member = false;
+    this.welcomedAt = this.world.clock.now();
     this.terms = terms;
     this.nodeRetries = 0;
     this.cancelReports();
@@ -225,7 +237,6 @@ export class Peer {
     if (this.current?.connected) {
       // Whoever still has its parent only says so, and the tracker takes the edge as it is.
       this.#report();
-      this.world.send({ follow_tree: { follow: true } });
       this.world.changed();
     } else if (!this.final) {
       this.#join();
@@ -235,6 +246,7 @@ export class Peer {
   /** The line to the tracker is down; media goes on. */
   trackerDown() {
     this.trackerUp = false;
+    this.member = false;
     this.cancelReports();
     if (!this.current?.connected) {
       this.#discard();
@@ -248,8 +260,8 @@ export class Peer {
     const { current } = this;
     switch (message.tag) {
       case "waiting":
+        this.#belong();
         if (!current || current.connected) return;
-        current.queued = true;
         this.cancelDeadline();
         this.ahead = message.body.ahead;
         this.detail = message.body.reason;
@@ -257,6 +269,7 @@ export class Peer {
         this.world.changed();
         return;
       case "assigned":
+        this.#belong();
         if (this.#ours(message.body.link)) this.#assigned(message.body);
         return;
       case "answer":
@@ -268,7 +281,9 @@ export class Peer {
         if (this.#ours(message.body.link)) current?.upstream?.candidate(message.body.candidate);
         return;
       case "stream":
-        if (message.body.stream === this.stream) this.#status(message.body);
+        if (message.body.stream !== this.stream) return;
+        this.#belong();
+        this.#status(message.body);
         return;
       case "tree":
         this.world.tree(message.body);
@@ -298,6 +313,25 @@ export class Peer {
     this.world.changed();
   }
 
+  /** The tracker speaks to us as to a peer of the stream. */
+  #belong() {
+    if (this.member) return;
+    this.member = true;
+    this.world.send({ follow_tree: { follow: true } });
+    this.#tell();
+  }
+
+  /** Tells the tracker the candidates it does not know yet, once it has taken our offer. */
+  #tell() {
+    const { current } = this;
+    if (!current?.asked || !this.member) return;
+    const link = { child: this.node, link: current.link };
+    for (const candidate of current.candidates.slice(current.told)) {
+      this.world.send({ candidate: { link, candidate } });
+    }
+    current.told = current.candidates.length;
+  }
+
   /** @param {import("./wire.js").LinkKey} key */
   #ours(key) {
     return key.child === this.node && key.link === this.current?.link;
@@ -315,8 +349,8 @@ export class Peer {
     attempt.upstream = this.world.upstream(this.node, {
       candidate: (candidate) =>
         live(() => {
-          const link = { child: this.node, link: attempt.link };
-          if (attempt.asked) this.world.send({ candidate: { link, candidate } });
+          attempt.candidates.push(candidate);
+          this.#tell();
         }),
       connected: () => live(() => this.#connected(attempt)),
       media: (stream) => live(() => this.world.media(stream, attempt.link)),
@@ -341,12 +375,14 @@ export class Peer {
     this.cancelRetry();
     this.cancelDeadline();
     let attempt = this.current;
-    if (!attempt || attempt.asked) {
+    const stale = attempt && this.world.clock.now() - attempt.startedAt > OFFER_AGE;
+    if (!attempt || attempt.asked || stale) {
       this.#setAside();
       attempt = this.#attempt();
     }
     attempt.asked = true;
-    this.#become(this.previous ? "healing" : "joining");
+    // Asking again for a stream that is not there is no news to the viewer.
+    if (this.state !== "absent") this.#become(this.previous ? "healing" : "joining");
     void this.#ask(attempt);
   }
 
@@ -359,9 +395,10 @@ export class Peer {
       if (this.current !== attempt || !this.trackerUp) return;
       const { stream, lost } = this;
       this.world.send({ join: { stream, link: attempt.link, offer, lost } });
-      this.world.send({ follow_tree: { follow: true } });
       this.lost = null;
       this.#deadline(attempt, JOIN_TIMEOUT, () => this.#rejoin());
+      if (attempt.begun) return this.#tell();
+      attempt.begun = true;
       await upstream.begin(this.terms?.ice_servers ?? []);
     } catch (error) {
       console.warn(`banyan: no connection can be prepared: ${error}`);
@@ -498,6 +535,7 @@ export class Peer {
   /** @param {string} codec */
   #unplayable(codec) {
     this.world.send("leave");
+    this.member = false;
     this.#discard();
     this.final = true;
     this.#become("unplayable", codec);
@@ -506,9 +544,16 @@ export class Peer {
   /** @param {string} code @param {number | null} retry ms, or null for never */
   #refused(code, retry) {
     if (this.current?.connected) return;
-    this.#discard();
-    this.final = retry === null;
     const absent = code === "unknown_stream" || code === "ended";
+    if (absent && this.current && !this.current.answered) {
+      // Nobody has seen the offer: it serves again.
+      this.cancelDeadline();
+      this.current.asked = false;
+      this.current.told = 0;
+    } else {
+      this.#discard();
+    }
+    this.final = retry === null;
     this.#become(absent ? "absent" : "refused", code);
     if (retry !== null) this.#later(retry * (1 + 0.2 * this.world.clock.random()));
   }
@@ -517,18 +562,19 @@ export class Peer {
   #status(status) {
     const before = this.status?.state;
     this.status = status;
-    if (status.state === "live" && before !== "live" && !this.current && !this.final) {
+    if (status.state === "live" && before !== "live" && !this.current?.asked && !this.current?.connected && !this.final) {
       if (this.trackerUp) this.#join();
     }
     this.world.changed();
   }
 
   /** @param {Extract<ServerMessage, { tag: "error" }>["body"]} error */
-  #error({ code, message, fatal }) {
+  #error({ code, message }) {
     console.warn(`banyan: the tracker says ${code}: ${message}`);
     switch (code) {
       case "unknown_stream":
       case "ended":
+        this.member = false;
         if (this.status) this.status = { ...this.status, state: "offline" };
         this.#refused(code, ABSENT_RETRY);
         this.world.changed();
@@ -542,9 +588,7 @@ export class Peer {
       case "node_busy":
         return this.#nodeBusy();
       case "unexpected":
-        // The tracker does not know us any more, and our report did not bring us back.
-        if (this.current?.connected) this.#rejoin({ keep: true });
-        else if (!fatal) this.#refused(code, REFUSED_RETRY);
+        // Said out of turn while messages crossed; whoever waits for an answer asks again.
         return;
       default:
         this.#refused(code, REFUSED_RETRY);
@@ -554,7 +598,7 @@ export class Peer {
   /** Most likely our own last session, which the tracker has not given up yet. */
   #nodeBusy() {
     this.nodeRetries += 1;
-    if (this.nodeRetries < 3 && this.current?.connected) return;
+    if (this.nodeRetries < 5 && this.current?.connected) return;
     this.#setAside(true);
     this.#discard();
     this.node = this.world.newNode();
@@ -564,6 +608,11 @@ export class Peer {
 
   #report() {
     const { current } = this;
+    const now = this.world.clock.now();
+    if (current?.connected && !this.member && now - this.welcomedAt > ADOPTION) {
+      // The tracker did not find our edge again: a new one, while the old one still feeds us.
+      return this.#rejoin({ keep: true });
+    }
     const sample = current?.sample;
     if (!current?.connected || !sample) {
       this.#sendReport(current?.connected ? current.parent : null, 0, 0, 0);

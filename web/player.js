@@ -15,14 +15,13 @@ export class Player {
     this.events = events;
     this.muted = true;
     this.volume = 1;
-    const [front, wings] = [makeVideo(), makeVideo()];
-    frame.prepend(front, wings);
-    /** On screen. */
+    const [wings, front] = [makeVideo(), makeVideo()];
+    frame.prepend(wings, front);
+    /** On screen; the other one waits in the wings. */
     this.front = front;
     this.wings = wings;
     this.frontLink = 0;
     this.wingsLink = 0;
-    front.dataset.active = "true";
     for (const video of [front, wings]) {
       video.addEventListener("pause", () => {
         // Live has no pause; browsers pause on their own when a headset is unplugged, for example.

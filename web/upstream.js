@@ -291,6 +291,8 @@ export class Upstream {
     if (message?.tag === "bye") return this.#lose("closed");
     if (message?.tag !== "heartbeat") return;
     const heartbeat = message.body;
+    // Unordered delivery: an older one says nothing new.
+    if (this.heartbeat && heartbeat.sent_us <= this.heartbeat.sent_us) return;
     if (this.flows && this.#stalled(heartbeat, now)) return this.#lose("silent");
     this.heartbeat = heartbeat;
     this.heartbeatAt = now;
