@@ -33,12 +33,13 @@
     video.requestVideoFrameCallback(shown);
   }
 
-  // The page's video element, as soon as there is one.
+  // The page's video element, as soon as it has a stream.
   const seen = new WeakSet();
   setInterval(() => {
     for (const video of document.querySelectorAll('video')) {
-      if (!seen.has(video)) watch(video);
+      if (!video.srcObject || seen.has(video)) continue;
       seen.add(video);
+      watch(video);
     }
   }, 10);
 
