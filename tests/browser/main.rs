@@ -1,1 +1,18 @@
 //! Real viewers in Chromium.
+
+mod autoplay;
+mod lan;
+mod states;
+mod viewers;
+
+use banyan_tests::chromium;
+use banyan_tests::turn::skip;
+
+/// Whether there is a browser; a test without one returns.
+fn browser_is_there() -> bool {
+    let there = chromium::installed().is_some();
+    if !there {
+        skip("Chromium is not installed");
+    }
+    there
+}

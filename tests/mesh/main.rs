@@ -1,1 +1,10 @@
-//! Real nodes and trackers, as processes, on this machine.
+//! Real nodes and trackers, as processes, on this machine and in networks of the tests' own.
+
+mod addresses;
+mod bad_input;
+mod command_line;
+mod dead_parent;
+mod loss;
+mod restart;
+mod stall;
+mod tree;

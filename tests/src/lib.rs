@@ -19,6 +19,7 @@ pub mod page;
 pub mod process;
 pub mod stats;
 pub mod turn;
+pub mod websocket;
 pub mod workspace;
 
 use std::time::{Duration, Instant};

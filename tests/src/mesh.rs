@@ -191,6 +191,17 @@ impl Node {
         })
     }
 
+    /// Waits until it received something of every track.
+    pub fn wait_for_more_media(&self, timeout: Duration) -> Stats {
+        let before = self.newest_stats();
+        stats::wait_until(&self.stats, "more media", timeout, |s| {
+            let pairs = s.tracks.iter().zip(&before.tracks);
+            s.parent.is_some()
+                && pairs.clone().count() > 0
+                && pairs.clone().all(|(a, b)| a.packets > b.packets)
+        })
+    }
+
     /// Its newest statistics.
     pub fn newest_stats(&self) -> Stats {
         stats::newest(&self.stats)
@@ -200,6 +211,17 @@ impl Node {
     /// The packets it passed on so far.
     pub fn packet_log(&self) -> packet_log::PacketLog {
         packet_log::read(&self.packets)
+    }
+}
+
+/// Ends nodes as their users do, the last one first, so that nobody has to look for a new parent.
+///
+/// # Panics
+/// When one does not end with exit code 0.
+pub fn end_all(nodes: &mut [Node]) {
+    for node in nodes.iter_mut().rev() {
+        let code = node.process.interrupt();
+        assert_eq!(code, Some(0), "the exit code of {}", node.process.name());
     }
 }
 

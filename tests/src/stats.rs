@@ -21,7 +21,7 @@ pub struct Stats {
     /// How often it changed its parent.
     pub heals: u64,
     /// Nodes it feeds.
-    pub children: u32,
+    pub children: Vec<String>,
     /// Bytes sent since the start.
     pub bytes_up: u64,
     /// Bytes received since the start.
@@ -39,7 +39,7 @@ pub struct Track {
     pub lost: u64,
     /// Packets that came only after they were asked for again.
     pub repaired: u64,
-    /// Longest time between two packets in milliseconds.
+    /// Longest time between two packets since the line before, in milliseconds.
     pub largest_gap_ms: f64,
 }
 
@@ -85,6 +85,11 @@ pub fn read_all(path: &Path) -> Vec<Stats> {
 /// The newest line, once there is one.
 pub fn newest(path: &Path) -> Option<Stats> {
     read_all(path).pop()
+}
+
+/// The longest gap that any of these lines tells of, in milliseconds.
+pub fn largest_gap_ms(lines: &[Stats]) -> f64 {
+    lines.iter().map(Stats::largest_gap_ms).fold(0.0, f64::max)
 }
 
 /// The first line from now on that satisfies `holds`.

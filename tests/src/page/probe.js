@@ -56,7 +56,7 @@
 
   // Begins to listen to what the video plays. A muted element is listened to all the same.
   probe.listen = () => {
-    const video = document.querySelector('video');
+    const video = document.querySelector('video[data-active]') ?? document.querySelector('video');
     const audio = new AudioContext();
     const analyser = audio.createAnalyser();
     analyser.fftSize = 8192;
