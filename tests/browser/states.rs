@@ -34,7 +34,7 @@ fn a_page_waits_for_the_show_and_survives_its_end() {
     assert_eq!(root.process.interrupt(), Some(0));
 
     let page = Page::open(&link, Launch::default());
-    page.wait_for_state("offline", secs(5));
+    page.wait_for_stream("offline", secs(5));
     let mut root = Broadcast::start(&directory, args());
     assert_advancing(&page.wait_for_frames(30, secs(10)));
     page.wait_for_state("playing", secs(5));
@@ -42,7 +42,7 @@ fn a_page_waits_for_the_show_and_survives_its_end() {
     assert_eq!(page.browser.evaluate(title), "The evening show");
 
     assert_eq!(root.process.interrupt(), Some(0));
-    page.wait_for_state("offline", secs(10));
+    page.wait_for_stream("offline", secs(10));
     let before = page.frames().len();
     let _root = Broadcast::start(&directory, args());
     page.wait_for_frames(before + 30, secs(15));
@@ -57,7 +57,7 @@ fn a_page_of_a_stream_that_does_not_exist_says_so() {
     let (_tracker, tracker) = tracker("127.0.0.1:0");
     let unknown = StreamId::from_bytes([7; 32]);
     let page = Page::open(&format!("{tracker}/watch/{unknown}"), Launch::default());
-    page.wait_for_state("unknown", secs(5));
+    page.wait_for_state("absent", secs(5));
     page.browser.open(&format!("{tracker}/watch/nonsense"));
     page.wait_for_state("invalid", secs(5));
 }

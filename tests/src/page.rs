@@ -67,6 +67,18 @@ impl Page {
         });
     }
 
+    /// Waits until the page knows that the stream is `state`: `waiting`, `live` or `offline`.
+    pub fn wait_for_stream(&self, state: &str, timeout: Duration) {
+        wait_for(&format!("stream '{state}'"), timeout, || {
+            (self
+                .browser
+                .try_evaluate("document.documentElement.dataset.stream")
+                .ok()?
+                == state)
+                .then_some(())
+        });
+    }
+
     /// What the page tells about itself (`window.banyan.stats()`).
     pub fn stats(&self) -> Value {
         self.browser.evaluate("window.banyan.stats()")
