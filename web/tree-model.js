@@ -19,20 +19,30 @@ export class TreeModel {
   constructor() {
     /** @type {Map<string, TreePeer>} */
     this.peers = new Map();
+    /** When each came, as far as its age tells, on the clock of `apply`. @type {Map<string, number>} */
+    this.since = new Map();
     /** @type {number[]} */
     this.perDepth = [];
     this.hidden = 0;
   }
 
-  /** @param {TreeUpdate} update */
-  apply(update) {
+  /** @param {TreeUpdate} update @param {number} now milliseconds */
+  apply(update, now) {
     if (update.reset) this.peers.clear();
     for (const id of update.remove) this.peers.delete(id);
     for (const peer of update.upsert) {
-      if (this.peers.has(peer.id) || this.peers.size < MOST_PEERS) this.peers.set(peer.id, peer);
+      if (!this.peers.has(peer.id) && this.peers.size >= MOST_PEERS) continue;
+      this.peers.set(peer.id, peer);
+      this.since.set(peer.id, now - peer.age * 1000);
     }
+    for (const id of this.since.keys()) if (!this.peers.has(id)) this.since.delete(id);
     this.perDepth = update.per_depth;
     this.hidden = update.hidden;
+  }
+
+  /** Seconds since a peer joined; a tracker does not repeat what time alone changes. @param {string} id @param {number} now */
+  age(id, now) {
+    return Math.max(0, (now - (this.since.get(id) ?? now)) / 1000);
   }
 
   /** All peers of the tree, the ones left out as well. */

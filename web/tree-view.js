@@ -67,7 +67,7 @@ export class TreeView {
     this.soil = svg("path", { class: "soil" });
     this.picture = svg(
       "svg",
-      { class: "tree-picture", role: "img", tabindex: 0 },
+      { class: "tree-picture", role: "group", "aria-roledescription": "picture of the tree", tabindex: 0 },
       svg(
         "defs",
         {},
@@ -86,7 +86,7 @@ export class TreeView {
       this.aerials,
       this.nodes,
     );
-    this.tip = html("div", { class: "tip", hidden: true });
+    this.tip = html("div", { class: "tip", role: "status", hidden: true });
     this.bare = html("p", { class: "tree-bare muted" }, "It grows here as soon as somebody broadcasts.");
     root.append(this.picture, this.bare);
     this.flow = new TreeFlow(root);
@@ -103,7 +103,7 @@ export class TreeView {
 
   /** @param {import("./wire.js").TreeUpdate} update */
   update(update) {
-    this.model.apply(update);
+    this.model.apply(update, performance.now());
     this.#arrange();
     this.#listSoon();
   }
@@ -415,7 +415,7 @@ export class TreeView {
     const peer = this.pointed === null ? undefined : this.model.peers.get(this.pointed);
     this.tip.hidden = !peer;
     if (!peer) return;
-    const [title, ...lines] = describe(peer, this.self);
+    const [title, ...lines] = describe(this.model, peer, this.self);
     const rows = [html("strong", {}, title), ...lines.map((line) => html("span", {}, line))];
     this.tip.replaceChildren(...rows);
     this.#placeTip();
@@ -459,7 +459,7 @@ export class TreeView {
     this.listTimer = window.setTimeout(() => {
       this.listTimer = 0;
       const branches = this.model.branches();
-      this.outline.replaceChildren(...branches.map((branch) => outline(branch, this.self)));
+      this.outline.replaceChildren(...branches.map((branch) => outline(this.model, branch, this.self)));
     }, 400);
   }
 }

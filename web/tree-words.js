@@ -22,8 +22,8 @@ export function summary(model, self) {
   return `Tree of ${measure(model)}${place}. Arrow keys walk through it.`;
 }
 
-/** @param {TreePeer} peer @param {string} self @returns {string[]} */
-export function describe(peer, self) {
+/** @param {TreeModel} model @param {TreePeer} peer @param {string} self @returns {string[]} */
+export function describe(model, peer, self) {
   const root = peer.parent === null;
   const kind = root ? "root, the broadcaster" : peer.class === "native" ? "native node" : "browser";
   const lines = [
@@ -31,15 +31,15 @@ export function describe(peer, self) {
     root ? "" : `${plural(peer.depth, "hop")} from the root, under ${shortId(peer.parent ?? "")}`,
     peer.slots > 0 ? `feeds ${peer.used} of ${peer.slots}` : "",
     root ? "" : `delay ${duration(peer.delay_ms)}, loss ${loss(peer.loss_permille)}`,
-    `here for ${age(peer.age)}`,
+    `here for ${age(model.age(peer.id, performance.now()))}`,
   ];
   return lines.filter((line) => line !== "");
 }
 
-/** @param {Branch} branch @param {string} self @returns {HTMLLIElement} */
-export function outline({ peer, children }, self) {
-  const item = html("li", {}, describe(peer, self).join(", "));
+/** @param {TreeModel} model @param {Branch} branch @param {string} self @returns {HTMLLIElement} */
+export function outline(model, { peer, children }, self) {
+  const item = html("li", {}, describe(model, peer, self).join(", "));
   if (peer.id === self) item.setAttribute("aria-current", "true");
-  if (children.length > 0) item.append(html("ul", {}, ...children.map((child) => outline(child, self))));
+  if (children.length > 0) item.append(html("ul", {}, ...children.map((child) => outline(model, child, self))));
   return item;
 }

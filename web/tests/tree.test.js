@@ -31,34 +31,41 @@ function grown(count, fan) {
     for (let at = i; at > 0; at = Math.floor((at - 1) / fan)) depth += 1;
     return peer(`n${i}`, parent, depth);
   });
-  model.apply(update(peers));
+  model.apply(update(peers), 0);
   return model;
 }
 
 test("updates add, change, remove and reset", () => {
   const model = new TreeModel();
-  model.apply(update([peer("r", null, 0), peer("a", "r", 1), peer("b", "a", 2)], { hidden: 5 }));
+  model.apply(update([peer("r", null, 0), peer("a", "r", 1), peer("b", "a", 2)], { hidden: 5 }), 0);
   assert.equal(model.total, 8);
-  model.apply(update([peer("b", "r", 1)], { remove: ["a"] }));
+  model.apply(update([peer("b", "r", 1)], { remove: ["a"] }), 0);
   const [root] = model.branches();
   assert.deepEqual(root.children.map((branch) => branch.peer.id), ["b"]);
   assert.equal(root.size, 2);
-  model.apply(update([peer("x", null, 0)], { reset: true }));
+  model.apply(update([peer("x", null, 0)], { reset: true }), 0);
   assert.deepEqual([...model.peers.keys()], ["x"]);
+});
+
+test("ages grow by themselves", () => {
+  const model = new TreeModel();
+  model.apply(update([{ ...peer("a", null, 0), age: 10 }]), 5000);
+  assert.equal(model.age("a", 8000), 13);
+  assert.equal(model.age("gone", 8000), 0);
 });
 
 test("siblings keep their order whatever order they come in", () => {
   const model = new TreeModel();
-  model.apply(update([peer("c", "r", 1), peer("r", null, 0), peer("a", "r", 1)]));
+  model.apply(update([peer("c", "r", 1), peer("r", null, 0), peer("a", "r", 1)]), 0);
   const names = () => model.branches()[0].children.map((branch) => branch.peer.id);
   assert.deepEqual(names(), ["a", "c"]);
-  model.apply(update([peer("b", "r", 1)]));
+  model.apply(update([peer("b", "r", 1)]), 0);
   assert.deepEqual(names(), ["a", "b", "c"]);
 });
 
 test("peers without a known parent and circles are drawn all the same", () => {
   const model = new TreeModel();
-  model.apply(update([peer("a", "gone", 3), peer("b", "a", 4), peer("x", "y", 1), peer("y", "x", 1), peer("z", "z", 1)]));
+  model.apply(update([peer("a", "gone", 3), peer("b", "a", 4), peer("x", "y", 1), peer("y", "x", 1), peer("z", "z", 1)]), 0);
   const seen = new Set();
   /** @param {import("../tree-model.js").Branch} branch */
   const walk = (branch) => {
@@ -97,7 +104,7 @@ for (const [count, fan] of [[1, 2], [2, 1], [3, 2], [7, 2], [30, 2], [30, 3], [6
 test("several branches without their root, and no peers at all", () => {
   const model = new TreeModel();
   assert.equal(layout(model.branches(), 400, 400, true).spots.size, 0);
-  model.apply(update([peer("a", "gone", 2), peer("b", "gone", 2), peer("c", "a", 3)]));
+  model.apply(update([peer("a", "gone", 2), peer("b", "gone", 2), peer("c", "a", 3)]), 0);
   const { spots } = layout(model.branches(), 400, 400, true);
   const [a, b] = [spots.get("a"), spots.get("b")];
   assert.ok(a && b && Math.abs(a.x - b.x) > 20);
