@@ -29,8 +29,6 @@ mod request;
 mod ring;
 pub mod sequence;
 mod serve;
-#[cfg(test)]
-mod simulation;
 mod track;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -416,3 +414,6 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

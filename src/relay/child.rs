@@ -149,6 +149,11 @@ impl Child {
         }
     }
 
+    /// The first packet this session has not carried.
+    pub(super) fn unsent(&self, index: usize) -> ExtSeq {
+        self.lanes[index].sent.map_or(0, |sent| sent.highest + 1)
+    }
+
     /// Follows the track from its next packet on.
     pub(super) fn start_live(&mut self, now: Instant, index: usize, track: &Track) {
         match track.ring.head() {

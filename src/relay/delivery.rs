@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::relay::request::Upstream;
-    use crate::relay::simulation::beginning;
+    use crate::relay::tests::beginning;
     use crate::wire::announcement::{Codec, TrackInfo};
 
     const NONE: [ExtSeq; 0] = [];

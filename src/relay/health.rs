@@ -113,7 +113,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::relay::simulation::beginning;
+    use crate::relay::tests::beginning;
 
     #[test]
     fn silence_holds_until_a_word_or_a_probe() {

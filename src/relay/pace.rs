@@ -82,7 +82,7 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::simulation::beginning;
+    use crate::relay::tests::beginning;
 
     #[test]
     fn a_bucket_gives_its_size_and_then_its_rate() {

@@ -192,7 +192,7 @@ impl Repair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::simulation::beginning;
+    use crate::relay::tests::beginning;
 
     fn poll(repair: &mut Repair, now: Instant) -> (Vec<ExtSeq>, u64) {
         let mut ask = Vec::new();

@@ -107,7 +107,7 @@ impl KeyFrameRequests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::simulation::beginning;
+    use crate::relay::tests::beginning;
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)

@@ -122,11 +122,13 @@ impl Relay {
             if track.kind != MediaKind::Audio {
                 continue;
             }
-            match wanted[index].or_else(|| track.ring.at_lag(lag)) {
-                Some(next) if *from != StartFrom::Live => {
-                    child.start_at(now, index, track.resume_from(next), track);
+            let with_picture = track.ring.at_lag(lag);
+            match (wanted[index], with_picture) {
+                (Some(next), _) => child.start_at(now, index, track.resume_from(next), track),
+                (None, Some(seq)) if *from != StartFrom::Live => {
+                    child.start_at(now, index, seq.max(child.unsent(index)), track);
                 }
-                _ => child.start_live(now, index, track),
+                (None, _) => child.start_live(now, index, track),
             }
         }
         self.next_check.get_or_insert(now + CHILD_CHECK_INTERVAL);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::relay::simulation::beginning;
+use crate::relay::tests::beginning;
 
 /// VP8 payloads of `size` bytes: a key frame's first packet, or the middle of any frame.
 fn vp8(seq: ExtSeq, timestamp: u32, key: bool, size: usize) -> Arc<Packet> {
