@@ -55,15 +55,21 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     /// Serves `listener` until the tracker stops.
     pub(crate) async fn run(mut self, listener: TcpListener) {
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
                 () = self.lifetime.ended() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.take(stream, peer),
+                Ok((stream, peer)) => {
+                    failing = false;
+                    self.take(stream, peer);
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot take a connection");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot take connections");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -96,11 +102,18 @@ impl Acceptor {
         tokio::spawn(async move {
             match acceptor.tls.clone() {
                 None => acceptor.serve(stream, connection).await,
-                Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => acceptor.serve(stream, connection).await,
-                    Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                    Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
-                },
+                Some(tls) => {
+                    let mut lifetime = acceptor.lifetime.clone();
+                    let handshake = tokio::select! {
+                        () = lifetime.ended() => return,
+                        handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => handshake,
+                    };
+                    match handshake {
+                        Ok(Ok(stream)) => acceptor.serve(stream, connection).await,
+                        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+                        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+                    }
+                }
             }
         });
     }

@@ -68,6 +68,24 @@ pub(crate) fn udp(
     open(Type::DGRAM, address, default_port).map(Into::into)
 }
 
+/// Raises the soft limit of file descriptors to the hard one: many systems start programs with
+/// 1024. Where that is refused, fewer connections are taken.
+pub(crate) fn raise_descriptor_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!(%error, "the limit of file descriptors stays as it is");
+        }
+    }
+}
+
 fn open(kind: Type, address: Option<SocketAddr>, default_port: u16) -> Result<Socket, ListenError> {
     let transport = if kind == Type::STREAM { "TCP" } else { "UDP" };
     if let Some(address) = address {

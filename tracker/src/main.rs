@@ -46,6 +46,9 @@ struct Prepared {
 }
 
 fn prepare(flags: Flags) -> anyhow::Result<Prepared> {
+    if let Some(name) = Flags::unknown_variable(std::env::vars_os().map(|(name, _)| name)) {
+        bail!("the environment variable {} is no setting", name.display());
+    }
     let mut settings = flags.settings()?;
     let log = settings
         .log
@@ -66,6 +69,8 @@ fn prepare(flags: Flags) -> anyhow::Result<Prepared> {
 
 #[tokio::main]
 async fn run(config: Config) -> anyhow::Result<()> {
+    // Before the first line of output: whoever reads it may send a signal at once.
+    let stop = stop_signal().context("cannot listen for signals")?;
     let mut server = Server::start(config).await?;
     // Whoever started this may have closed its end; that is no reason to stop.
     let _ = writeln!(std::io::stdout(), "tracker: {}", server.url());
@@ -75,7 +80,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         "tracker started"
     );
     tokio::select! {
-        signal = stop_signal() => signal?,
+        () = stop => {}
         () = server.failed() => bail!("the tracker failed"),
     }
     tracing::info!("stopping");
@@ -83,22 +88,26 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ctrl-C, or the signal of a service manager.
+/// Listens for Ctrl-C and the signal of a service manager; the future is ready when one comes.
 #[cfg(unix)]
-async fn stop_signal() -> anyhow::Result<()> {
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for signals"),
-        _ = terminate.recv() => Ok(()),
-    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
-/// Ctrl-C.
-#[cfg(not(unix))]
-async fn stop_signal() -> anyhow::Result<()> {
-    tokio::signal::ctrl_c()
-        .await
-        .context("cannot listen for signals")
+/// Listens for Ctrl-C; the future is ready when it comes.
+#[cfg(windows)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }

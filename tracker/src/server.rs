@@ -20,7 +20,7 @@ use crate::{core, http, listen, stun, tls};
 /// Longest time [`Server::shutdown`] takes.
 const SHUTDOWN: Duration = Duration::from_millis(1800);
 
-/// A running tracker. Dropping it stops it without good-byes.
+/// A running tracker. Dropping it stops it as well, but waits for nobody.
 pub struct Server {
     http_addr: SocketAddr,
     stun_addr: Option<SocketAddr>,
@@ -31,12 +31,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the sockets and starts to serve, within the current tokio runtime.
+    /// Opens the sockets and starts to serve, within the current tokio runtime. Lets the process
+    /// have as many file descriptors as the system allows it, since each peer takes one.
     ///
     /// # Errors
     /// If an address cannot be listened on or a certificate cannot be used; the error's chain
     /// says which, in plain words.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        listen::raise_descriptor_limit();
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let listener = listen::tcp(config.listen, DEFAULT_PORT)?;
         let http_addr = listener.local_addr()?;

@@ -1,9 +1,10 @@
 //! The command line, and the environment behind it.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
 
 use super::settings::IceUrl;
@@ -91,7 +92,22 @@ pub struct Flags {
     pub print_config: bool,
 }
 
+/// What the names of this program's environment variables begin with.
+const PREFIX: &str = "BANYAN_TRACKER_";
+
 impl Flags {
+    /// The first of `names` that begins like an environment variable of this program and is
+    /// none: a misspelt setting, which would otherwise go unnoticed.
+    pub fn unknown_variable(mut names: impl Iterator<Item = OsString>) -> Option<OsString> {
+        let command = Self::command();
+        names.find(|name| {
+            name.to_string_lossy().starts_with(PREFIX)
+                && !command
+                    .get_arguments()
+                    .any(|argument| argument.get_env() == Some(name.as_os_str()))
+        })
+    }
+
     /// What flags and environment say, and under them the file they name.
     ///
     /// # Errors

@@ -76,7 +76,9 @@ pub(super) async fn upgrade(
             line,
             metrics: app.metrics,
         };
+        tracing::debug!(%observed, ?encoding, "session opened");
         session.run(app.lifetime).await;
+        tracing::debug!(%observed, "session closed");
     });
     let headers = [
         (CONNECTION, HeaderValue::from_static("upgrade")),

@@ -11,3 +11,4 @@ mod pages;
 mod program;
 mod sessions;
 mod stun;
+mod tls;

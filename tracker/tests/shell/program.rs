@@ -130,6 +130,17 @@ fn a_mistake_in_the_configuration_is_named_and_exits_with_2() {
 }
 
 #[test]
+fn a_misspelt_environment_variable_is_named_and_exits_with_2() {
+    let output = program(&["--print-config"])
+        .env("BANYAN_TRACKER_LISTN", "127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let words = stderr(&output);
+    assert!(words.contains("BANYAN_TRACKER_LISTN"), "{words}");
+}
+
+#[test]
 fn a_busy_port_exits_with_1_and_a_sentence() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
