@@ -7,6 +7,8 @@
 //! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
 //! sessions. After each verb it calls [`Broadcast::settle`], which places whoever can be placed.
 
+#[cfg(test)]
+mod consistency;
 mod heal;
 mod join;
 mod link;

@@ -18,6 +18,13 @@ pub(super) struct Place {
     until: Instant,
 }
 
+#[cfg(test)]
+impl Place {
+    pub(super) fn parent(&self) -> NodeId {
+        self.parent
+    }
+}
+
 impl Broadcast {
     /// How a peer is. What a parent and its child report alike is an edge, whatever the tracker
     /// thought.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::member::{Attempt, Signals};
-use super::queue::Rank;
+use super::queue::{Rank, Turn};
 use super::{Arrival, Broadcast, Timer};
 use crate::id::{LinkKey, NodeId};
 use crate::limits::{
@@ -44,9 +44,7 @@ impl Broadcast {
         member.newest_link = Some(join.link);
         self.counters.joins += 1;
         let lost = join.lost.filter(|lost| lost.parent != node);
-        if let Some(lost) = lost {
-            self.parent_lost(now, node, lost);
-        }
+        let was_fed = lost.is_some_and(|lost| self.parent_lost(now, node, lost));
         let former_turn = self.take_attempt(node, true).map(|attempt| attempt.turn);
         let bytes = self.queue.bytes + join.offer.len();
         if self.queue.len() >= MAX_WAITING || bytes > MAX_OFFER_BYTES {
@@ -54,8 +52,11 @@ impl Broadcast {
             self.send_error(node, ErrorCode::Overloaded, text);
             return;
         }
-        let rank = self.rank(node, lost.is_some());
-        let turn = match former_turn.filter(|turn| turn.rank == rank) {
+        let rank = self.rank(node, was_fed);
+        // Who tries again keeps its turn, and its claim if it had a parent before.
+        let same =
+            |turn: &Turn| turn.rank == rank || (turn.rank == Rank::Heals && rank == Rank::New);
+        let turn = match former_turn.filter(same) {
             Some(turn) => turn,
             None => self.queue.turn(rank),
         };
@@ -76,7 +77,7 @@ impl Broadcast {
     }
 
     /// How urgent a peer's request is.
-    pub(super) fn rank(&self, node: NodeId, heals: bool) -> Rank {
+    fn rank(&self, node: NodeId, was_fed: bool) -> Rank {
         let Some(member) = self.members.get(&node) else {
             return Rank::New;
         };
@@ -88,18 +89,18 @@ impl Broadcast {
             Rank::Moves
         } else if self.tree.brings_room(member.handle) {
             Rank::BringsRoom
-        } else if heals || member.former.is_some() {
+        } else if was_fed || member.former.is_some() {
             Rank::Heals
         } else {
             Rank::New
         }
     }
 
-    /// Draws the conclusions from a child's word that it lost a parent.
-    fn parent_lost(&mut self, now: Instant, child: NodeId, lost: Lost) {
+    /// Draws the conclusions from a child's word that it lost a parent. Whether it had this one.
+    fn parent_lost(&mut self, now: Instant, child: NodeId, lost: Lost) -> bool {
         self.release_place(child);
         let Some(member) = self.members.get_mut(&child) else {
-            return;
+            return false;
         };
         let attempt = member.attempt.as_ref().and_then(|attempt| attempt.assigned);
         let was_coming = attempt.is_some_and(|assigned| assigned.parent == lost.parent);
@@ -121,7 +122,7 @@ impl Broadcast {
             }
         }
         let Some(parent) = self.members.get(&lost.parent).map(|parent| parent.handle) else {
-            return;
+            return was_edge || was_former;
         };
         let until = match lost.reason {
             LostReason::Unreachable | LostReason::Unusable => None,
@@ -134,6 +135,7 @@ impl Broadcast {
         if blames && (was_edge || was_coming || was_former) {
             self.complain(now, child, lost.parent);
         }
+        was_edge || was_former
     }
 
     /// Counts a complaint of one child. A parent that several lost gets no new ones for a while;

@@ -102,6 +102,11 @@ impl Queue {
         self.nudge();
     }
 
+    #[cfg(test)]
+    pub(super) fn who(&self, turn: Turn) -> Option<NodeId> {
+        self.waiting.get(&turn).map(|waiting| waiting.node)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -17,6 +17,13 @@ pub(super) struct Root {
     lost_until: Option<Instant>,
 }
 
+#[cfg(test)]
+impl Root {
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+}
+
 /// Why a node does not become the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {

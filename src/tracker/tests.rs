@@ -4,6 +4,7 @@ mod basics;
 mod healing;
 mod links;
 mod publishing;
+mod scenario;
 mod sessions;
 mod views;
 mod waiting;

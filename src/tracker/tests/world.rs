@@ -25,6 +25,7 @@ pub(super) struct World {
     pub(super) closed: Vec<u64>,
     pub(super) key: SigningKey,
     next_session: u64,
+    inputs: u64,
 }
 
 /// One client's session.
@@ -83,6 +84,7 @@ impl World {
             closed: Vec::new(),
             key: SigningKey::from_bytes(&[1; 32]),
             next_session: 0,
+            inputs: 0,
         }
     }
 
@@ -110,6 +112,31 @@ impl World {
                 }
                 Output::Close { session } => self.closed.push(session.0),
             }
+        }
+        // Everything is looked at, so in a crowd not after every message.
+        self.inputs += 1;
+        if self.tracker.sessions.len() < 100 || self.inputs.is_multiple_of(64) {
+            self.assert_consistent();
+        }
+    }
+
+    /// Panics if sessions and broadcasts disagree.
+    pub(super) fn assert_consistent(&self) {
+        let tracker = &self.tracker;
+        for (stream, broadcast) in &tracker.streams {
+            broadcast.assert_consistent();
+            let due = tracker.due_of.get(stream);
+            assert!(due.is_none_or(|&at| tracker.due.contains(&(at, *stream))));
+        }
+        assert_eq!(tracker.due.len(), tracker.due_of.len());
+        assert_eq!(tracker.leases.len(), tracker.sessions.len());
+        for (id, session) in &tracker.sessions {
+            let Some(arrival) = session.hello else {
+                continue;
+            };
+            assert_eq!(tracker.nodes.get(&arrival.node), Some(id));
+            let of = |stream: &StreamId| tracker.streams[stream].contains(&arrival.node);
+            assert!(session.stream.as_ref().is_none_or(of));
         }
     }
 
