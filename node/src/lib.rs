@@ -1,4 +1,5 @@
 //! How a node talks.
 
 pub mod rtc;
+pub mod sink;
 pub mod source;

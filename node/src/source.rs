@@ -14,7 +14,7 @@ mod packetize;
 mod play;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timeline;
 mod transcode;
 

@@ -12,6 +12,7 @@ pub(crate) mod nal {
     pub(crate) const SLICE: u8 = 1;
     pub(crate) const IDR: u8 = 5;
     pub(crate) const SPS: u8 = 7;
+    pub(crate) const PPS: u8 = 8;
     pub(crate) const DELIMITER: u8 = 9;
     pub(crate) const END_OF_SEQUENCE: u8 = 10;
     pub(crate) const END_OF_STREAM: u8 = 11;
@@ -112,6 +113,7 @@ impl<'a> Bits<'a> {
 /// AV1 open bitstream units (AV1 specification section 5.3).
 pub(crate) mod obu {
     pub(crate) const SEQUENCE_HEADER: u8 = 1;
+    pub(crate) const TEMPORAL_DELIMITER: u8 = 2;
     pub(crate) const HAS_SIZE: u8 = 0b10;
     pub(crate) const HAS_EXTENSION: u8 = 0b100;
 
@@ -132,6 +134,15 @@ pub(crate) fn leb128(data: &[u8]) -> Option<(usize, usize)> {
         }
     }
     None
+}
+
+/// Writes such a number.
+pub(crate) fn put_leb128(out: &mut impl BufMut, mut value: usize) {
+    while value >= 0x80 {
+        out.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
 }
 
 /// One open bitstream unit: its header without the size field's flag, and its payload.
@@ -191,6 +202,15 @@ pub(crate) fn vp9_frame(frame: &[u8]) -> Option<(u32, bool)> {
     let shows_existing = bits.bit()? == 1;
     let key = bits.bit()? == 0;
     Some((profile, key && !shows_existing))
+}
+
+/// Width and height in a VP8 key frame (RFC 6386 section 9.1).
+pub(crate) fn vp8_size(frame: &[u8]) -> Option<(u16, u16)> {
+    let size = frame.get(6..10)?;
+    (frame.get(3..6)? == [0x9d, 0x01, 0x2a]).then(|| {
+        let side = |low: u8, high: u8| u16::from_le_bytes([low, high]) & 0x3fff;
+        (side(size[0], size[1]), side(size[2], size[3]))
+    })
 }
 
 /// Width and height in a VP9 key frame.
@@ -253,6 +273,11 @@ mod tests {
 
     #[test]
     fn leb128_numbers() {
+        for value in [0, 127, 128, 300, 1 << 20, (1 << 32) - 1] {
+            let mut out = Vec::new();
+            put_leb128(&mut out, value);
+            assert_eq!(leb128(&out), Some((value, out.len())));
+        }
         assert_eq!(leb128(&[0x7f]), Some((127, 1)));
         assert_eq!(leb128(&[0xac, 0x02, 9]), Some((300, 2)));
         assert_eq!(leb128(&[0x80]), None);

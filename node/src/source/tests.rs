@@ -141,7 +141,7 @@ fn without_parameter_sets(codec: Codec, frame: &Bytes) -> Bytes {
         return frame.clone();
     }
     let units = length_prefixed(frame, NAL_LENGTH);
-    bitstream::join_nals(units.filter(|u| !matches!(nal_type(u), nal::SPS | 8)))
+    bitstream::join_nals(units.filter(|u| !matches!(nal_type(u), nal::SPS | nal::PPS)))
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn parameter_sets_in_front_of_every_idr_picture() {
             } else {
                 continue;
             };
-            let complete = kinds.starts_with(&[nal::SPS, 8]) && kinds.contains(&nal::IDR);
+            let complete = kinds.starts_with(&[nal::SPS, nal::PPS]) && kinds.contains(&nal::IDR);
             assert_eq!(frame.key, complete, "{kinds:?}");
         }
     }
@@ -403,13 +403,35 @@ fn an_ffmpeg_that_fails_is_quoted() {
     assert!(error.to_string().contains("does not start"), "{error}");
 }
 
-/// A file of this test run's own.
-pub(crate) fn scratch(name: &str, content: &[u8]) -> PathBuf {
+/// A file of this test run's own, removed with this value.
+pub(crate) struct Scratch(PathBuf);
+
+impl std::ops::Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+        // The last one takes the directory along.
+        let _ = self.0.parent().map(std::fs::remove_dir);
+    }
+}
+
+pub(crate) fn scratch(name: &str, content: &[u8]) -> Scratch {
     let directory = std::env::temp_dir().join(format!("banyan-media-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join(name);
-    std::fs::write(&path, content).unwrap();
-    path
+    // Another test may remove the empty directory in between.
+    let written = (0..100).any(|_| {
+        let _ = std::fs::create_dir_all(&directory);
+        std::fs::write(&path, content).is_ok()
+    });
+    assert!(written, "{}", path.display());
+    Scratch(path)
 }
 
 #[test]
