@@ -19,7 +19,7 @@ export class Stage {
     this.settled = false;
     root.classList.add("stage");
 
-    this.cueText = html("span", {}, "Click for sound");
+    this.cueText = html("span", {}, matchMedia("(hover: none)").matches ? "Tap for sound" : "Click for sound");
     this.cue = html("button", { class: "cue", type: "button", hidden: true }, icon("muted"), this.cueText);
     this.live = html("span", { class: "pill", "data-tone": "busy" }, "");
     this.mute = html("button", { class: "tool", type: "button" });
@@ -64,6 +64,10 @@ export class Stage {
     this.cue.addEventListener("click", () => {
       this.player.setMuted(false);
       this.mute.focus({ preventScroll: true });
+    });
+    // Whoever misses the button means it all the same.
+    root.addEventListener("click", (event) => {
+      if (!this.cue.hidden && event.target instanceof HTMLVideoElement) this.player.setMuted(false);
     });
     this.mute.addEventListener("click", () => this.player.toggleMuted());
     this.volume.addEventListener("input", () => {

@@ -231,6 +231,7 @@ export class TreeView {
       "data-path": path.has(peer.id),
       "data-lossy": peer.loss_permille >= 20,
     });
+    if (own && this.nodes.lastChild !== mark.group) this.nodes.append(mark.group);
     const native = root || peer.class === "native";
     set(mark.shape, { d: native ? disc(r) : leafShape(r * 1.25) });
     set(mark.group.children[0], { r: Math.max(r + 3, 12) });

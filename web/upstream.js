@@ -277,6 +277,8 @@ export class Upstream {
   /** @param {unknown} data */
   #hear(data) {
     if (this.over || this.retired) return;
+    const now = this.clock.now();
+    this.heardAt = now;
     /** @type {ReturnType<typeof decodePeer>} */
     let message;
     try {
@@ -286,8 +288,6 @@ export class Upstream {
       console.warn(`banyan: the parent sent something unreadable: ${error.message}`);
       return;
     }
-    const now = this.clock.now();
-    this.heardAt = now;
     if (message?.tag === "bye") return this.#lose("closed");
     if (message?.tag !== "heartbeat") return;
     const heartbeat = message.body;
