@@ -18,7 +18,7 @@ const facts = {
 };
 const tree = new TreeView(need("tree", HTMLElement), need("tree-list", HTMLElement));
 
-openStage({
+const stage = openStage({
   render,
   tree(update) {
     tree.update(update);
@@ -26,10 +26,12 @@ openStage({
   },
 });
 
+if (!stage) write(facts.title, "No stream here");
+
 /** @param {PeerView} view */
 function render(view) {
   const { status } = view;
-  const title = status?.title || "Live stream";
+  const title = status?.title || (view.state === "absent" ? "No stream here" : "Live stream");
   write(facts.title, title);
   document.title = `${title} · Banyan`;
   write(facts.audience, audience(view));
@@ -46,8 +48,9 @@ function render(view) {
 }
 
 /** @param {PeerView} view */
-function audience({ status }) {
+function audience({ status, state, trackerUp }) {
   if (!status) return "";
+  if (!trackerUp && state === "playing") return "The tracker is away; the stream goes on without it.";
   const watching = `${plural(status.viewers, "viewer")}`;
   return status.waiting > 0 ? `${watching}, ${status.waiting.toLocaleString("en")} waiting` : watching;
 }
