@@ -3,6 +3,7 @@
  * and asks for another one when it is gone. Knows no page and no network; both are handed in, so
  * that the whole of it runs in tests.
  */
+import { Attempt } from "./attempt.js";
 import { decodeInfo } from "./wire.js";
 
 /** @typedef {import("./wire.js").ServerMessage} ServerMessage */
@@ -14,7 +15,8 @@ import { decodeInfo } from "./wire.js";
 /** @typedef {import("./wire.js").TreeUpdate} TreeUpdate */
 /** @typedef {import("./tracker-link.js").Welcome} Welcome */
 /** @typedef {import("./upstream.js").UpstreamEvents} UpstreamEvents */
-/** @typedef {import("./upstream.js").Sample} Sample */
+/** @typedef {import("./attempt.js").UpstreamLike} UpstreamLike */
+/** @typedef {import("./statistics.js").Sample} Sample */
 
 /** A connection that does not stand this long (ms) after its parent was named will not. */
 const CONNECT_TIMEOUT = 4000;
@@ -76,21 +78,6 @@ const REFUSED_RETRY = 8000;
  */
 
 /**
- * What the peer needs of a connection to a parent; `Upstream` is the real one.
- * @typedef {object} UpstreamLike
- * @property {() => Promise<string>} offer
- * @property {(servers: import("./wire.js").IceServer[]) => Promise<void>} begin
- * @property {(sdp: string) => Promise<void>} answer
- * @property {(candidate: string) => void} candidate
- * @property {() => void} retire
- * @property {() => void} close
- * @property {number} delayMs
- * @property {number} stillMs
- * @property {number | null} rtt
- * @property {boolean} flows
- */
-
-/**
  * @typedef {object} PeerWorld
  * @property {import("./clock.js").Clock} clock
  * @property {(message: ClientMessage) => void} send to the tracker; dropped while the line is down
@@ -102,38 +89,6 @@ const REFUSED_RETRY = 8000;
  * @property {(update: TreeUpdate) => void} tree
  * @property {() => void} changed the view has changed
  */
-
-/** One attempt to get the stream from a parent. */
-class Attempt {
-  /** @param {number} link @param {number} now */
-  constructor(link, now) {
-    this.link = link;
-    /** @type {UpstreamLike | null} */
-    this.upstream = null;
-    /** @type {Promise<string>} */
-    this.offer = Promise.resolve("");
-    /** @type {string | null} */
-    this.parent = null;
-    this.generation = 0;
-    this.depth = /** @type {number | null} */ (null);
-    this.asked = false;
-    this.begun = false;
-    /** Our ICE candidates, and how many of them the tracker was told. @type {string[]} */
-    this.candidates = [];
-    this.told = 0;
-    this.answered = false;
-    this.connected = false;
-    this.shown = false;
-    this.shownAt = 0;
-    this.flowAt = 0;
-    this.startedAt = now;
-    this.sourceIdle = false;
-    this.healing = false;
-    /** @type {Sample | null} */
-    this.sample = null;
-    this.reported = { packets: 0, lost: 0 };
-  }
-}
 
 export class Peer {
   /** @param {string} stream @param {PeerWorld} world */

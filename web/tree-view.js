@@ -2,40 +2,16 @@
 import { html, set, svg, write } from "./dom.js";
 import { shortId } from "./format.js";
 import { TreeFlow } from "./tree-flow.js";
+import { disc, fall, glide, leafShape, makeMark } from "./tree-mark.js";
 import { branchCurve, curveLength, layout, pathOf } from "./tree-layout.js";
 import { TreeModel } from "./tree-model.js";
 import { describe, outline, summary } from "./tree-words.js";
 
 /** @typedef {import("./tree-layout.js").Spot} Spot */
+/** @typedef {import("./tree-mark.js").Mark} Mark */
 
 /** Trees up to this many peers show everybody's name. */
 const NAMED = 14;
-/** Stiffness and damping of the springs that move the marks, per second. */
-const STIFF = 60;
-const DAMP = 13;
-/** How long (s) a mark that has left falls. */
-const FALL = 0.9;
-
-/**
- * A drawn peer and where it is on its way to its spot.
- * @typedef {object} Mark
- * @property {string} id
- * @property {string | null} parent
- * @property {SVGGElement} group
- * @property {SVGElement} shape
- * @property {SVGTextElement} label
- * @property {SVGPathElement} wood
- * @property {SVGCircleElement} crown
- * @property {number} x
- * @property {number} y
- * @property {number} vx
- * @property {number} vy
- * @property {number} angle
- * @property {number} scale
- * @property {number} fallen seconds since it left; 0 while it is here
- * @property {Spot | null} spot
- */
-
 export class TreeView {
   /**
    * @param {HTMLElement} root holds the picture
@@ -184,38 +160,11 @@ export class TreeView {
   /** @param {Spot} spot @param {{ x: number, y: number }} ground @returns {Mark} */
   #sprout(spot, ground) {
     const from = (spot.parent !== null && this.marks.get(spot.parent)) || ground;
-    const shape = svg("path", { class: "shape" });
-    const label = svg("text", { class: "label" });
-    const group = svg(
-      "g",
-      { class: "mark", "data-id": spot.id },
-      svg("circle", { class: "reach" }),
-      svg("circle", { class: "halo" }),
-      shape,
-      label,
-    );
-    /** @type {Mark} */
-    const mark = {
-      id: spot.id,
-      parent: spot.parent,
-      group,
-      shape,
-      label,
-      wood: svg("path", { class: "wood" }),
-      crown: svg("circle", { class: "crown-leaf", fill: "url(#crown-fill)" }),
-      x: from.x,
-      y: from.y,
-      vx: 0,
-      vy: 0,
-      angle: spot.angle,
-      scale: 0,
-      fallen: 0,
-      spot,
-    };
+    const mark = makeMark(spot, from);
     this.marks.set(spot.id, mark);
     this.crowns.append(mark.crown);
     this.woods.append(mark.wood);
-    this.nodes.append(group);
+    this.nodes.append(mark.group);
     return mark;
   }
 
@@ -290,31 +239,12 @@ export class TreeView {
   /** @param {number} dt seconds @returns {boolean} whether anything still moves */
   #move(dt) {
     let moving = false;
-    for (const mark of this.marks.values()) {
-      const { spot } = mark;
-      if (!spot) continue;
-      mark.vx += ((spot.x - mark.x) * STIFF - mark.vx * DAMP) * dt;
-      mark.vy += ((spot.y - mark.y) * STIFF - mark.vy * DAMP) * dt;
-      mark.x += mark.vx * dt;
-      mark.y += mark.vy * dt;
-      mark.angle += (spot.angle - mark.angle) * Math.min(1, dt * 7);
-      mark.scale += (1 - mark.scale) * Math.min(1, dt * 7);
-      const far = Math.abs(spot.x - mark.x) + Math.abs(spot.y - mark.y);
-      const fast = Math.abs(mark.vx) + Math.abs(mark.vy);
-      if (far > 0.3 || fast > 2 || mark.scale < 0.995) moving = true;
-    }
+    for (const mark of this.marks.values()) moving = glide(mark, dt) || moving;
     for (const mark of this.falling) {
-      mark.fallen += dt;
-      mark.vy += 260 * dt;
-      mark.y += mark.vy * dt;
-      mark.x += Math.sin(mark.fallen * 7) * 26 * dt;
-      mark.angle += 2.4 * dt;
-      mark.scale = Math.max(0, 1 - mark.fallen / FALL);
-      if (mark.fallen >= FALL) {
-        mark.group.remove();
-        this.falling.delete(mark);
-      }
       moving = true;
+      if (fall(mark, dt)) continue;
+      mark.group.remove();
+      this.falling.delete(mark);
     }
     return moving;
   }
@@ -468,10 +398,3 @@ export class TreeView {
 /** @param {EventTarget | null} target */
 const markId = (target) =>
   (target instanceof Element && target.closest(".mark")?.getAttribute("data-id")) || null;
-
-/** @param {number} r */
-const disc = (r) => `M${-r} 0A${r} ${r} 0 1 1 ${r} 0A${r} ${r} 0 1 1 ${-r} 0Z`;
-
-/** A leaf that points up. @param {number} r */
-const leafShape = (r) =>
-  `M0 ${(r * 0.95).toFixed(1)}C${(-r * 1.25).toFixed(1)} ${(r * 0.45).toFixed(1)} ${(-r * 0.85).toFixed(1)} ${(-r * 0.75).toFixed(1)} 0 ${(-r * 1.15).toFixed(1)}C${(r * 0.85).toFixed(1)} ${(-r * 0.75).toFixed(1)} ${(r * 1.25).toFixed(1)} ${(r * 0.45).toFixed(1)} 0 ${(r * 0.95).toFixed(1)}Z`;

@@ -2,6 +2,7 @@
  * One connection to a parent: the offer, the two data channels, the media, and the watch over
  * whether the parent still lives.
  */
+import { Meter } from "./statistics.js";
 import {
   MAX_CANDIDATE,
   MAX_CANDIDATES,
@@ -11,6 +12,7 @@ import {
   encode,
 } from "./wire.js";
 
+/** @typedef {import("./statistics.js").Sample} Sample */
 /** @typedef {import("./wire.js").Heartbeat} Heartbeat */
 /** @typedef {import("./wire.js").LostReason} LostReason */
 /** @typedef {import("./wire.js").OwnPeerMessage} OwnPeerMessage */
@@ -25,23 +27,6 @@ const ACTIVATE_FAST = 100;
 const ACTIVATE_SLOW = 500;
 /** Media that stands still this long (ms) while the parent's head moves on: the link is of no use. */
 const MEDIA_STALL = 6000;
-
-/**
- * What the statistics say about the media so far.
- * @typedef {object} Sample
- * @property {number} packets received so far
- * @property {number} lost so far
- * @property {number} bytes received so far
- * @property {number} framesDecoded
- * @property {number} framesDropped
- * @property {number} freezes
- * @property {number} width
- * @property {number} height
- * @property {number} audioSamples played so far
- * @property {number} audioLevel 0 to 1
- * @property {number} bufferMs mean time a picture waited in the jitter buffer since the last sample
- * @property {number} bitsPerSecond since the last sample
- */
 
 /**
  * @typedef {object} UpstreamEvents
@@ -85,7 +70,7 @@ export class Upstream {
     this.stallSince = 0;
     /** @type {Sample | null} */
     this.last = null;
-    this.raw = { bytes: 0, bufferDelay: 0, bufferCount: 0, at: 0 };
+    this.meter = new Meter();
     /** @type {string[]} */
     this.early = [];
     this.sent = 0;
@@ -334,43 +319,10 @@ export class Upstream {
   async #measure() {
     const stats = await this.connection.getStats().catch(() => null);
     if (!stats || this.over || this.retired) return;
-    const now = this.clock.now();
-    const sample = emptySample();
-    let bufferDelay = 0;
-    let bufferCount = 0;
-    stats.forEach((entry) => {
-      if (entry.type !== "inbound-rtp") return;
-      sample.packets += entry.packetsReceived ?? 0;
-      sample.lost += Math.max(0, entry.packetsLost ?? 0);
-      sample.bytes += entry.bytesReceived ?? 0;
-      if (entry.kind === "video") {
-        sample.framesDecoded = entry.framesDecoded ?? 0;
-        sample.framesDropped = entry.framesDropped ?? 0;
-        sample.freezes = entry.freezeCount ?? 0;
-        sample.width = entry.frameWidth ?? 0;
-        sample.height = entry.frameHeight ?? 0;
-      } else {
-        sample.audioSamples = entry.totalSamplesReceived ?? 0;
-        sample.audioLevel = entry.audioLevel ?? 0;
-      }
-      if (entry.kind === "video" || bufferCount === 0) {
-        bufferDelay = entry.jitterBufferDelay ?? 0;
-        bufferCount = entry.jitterBufferEmittedCount ?? 0;
-      }
-    });
-    const { raw } = this;
-    const emitted = bufferCount - raw.bufferCount;
-    sample.bufferMs =
-      emitted > 0 ? ((bufferDelay - raw.bufferDelay) / emitted) * 1000 : (this.last?.bufferMs ?? 0);
-    if (sample.bufferMs < 0 || !Number.isFinite(sample.bufferMs)) sample.bufferMs = 0;
-    const seconds = (now - raw.at) / 1000;
-    sample.bitsPerSecond =
-      raw.at > 0 && seconds > 0 ? Math.max(0, ((sample.bytes - raw.bytes) * 8) / seconds) : 0;
-    this.raw = { bytes: sample.bytes, bufferDelay, bufferCount, at: now };
-    const more = sample.packets > (this.last?.packets ?? 0);
-    this.last = sample;
-    if (more) this.#flow();
-    this.options.events.sample(sample);
+    const before = this.last?.packets ?? 0;
+    this.last = this.meter.read(stats, this.clock.now());
+    if (this.last.packets > before) this.#flow();
+    this.options.events.sample(this.last);
   }
 
   /** @param {RTCIceCandidate | null} candidate */
@@ -394,24 +346,6 @@ export class Upstream {
       if (!this.over) console.warn(`banyan: one of the parent's candidates is of no use: ${error}`);
     });
   }
-}
-
-/** @returns {Sample} */
-export function emptySample() {
-  return {
-    packets: 0,
-    lost: 0,
-    bytes: 0,
-    framesDecoded: 0,
-    framesDropped: 0,
-    freezes: 0,
-    width: 0,
-    height: 0,
-    audioSamples: 0,
-    audioLevel: 0,
-    bufferMs: 0,
-    bitsPerSecond: 0,
-  };
 }
 
 /**

@@ -1,8 +1,8 @@
 /** A virtual world for the peer: a clock that tests move, a tracker and parents that tests play. */
 import { Peer } from "../peer.js";
-import { emptySample } from "../upstream.js";
+import { emptySample } from "../statistics.js";
 
-/** @typedef {import("../peer.js").UpstreamLike} UpstreamLike */
+/** @typedef {import("../attempt.js").UpstreamLike} UpstreamLike */
 /** @typedef {import("../clock.js").Clock} Clock */
 /** @typedef {import("../upstream.js").UpstreamEvents} UpstreamEvents */
 
@@ -107,7 +107,7 @@ export class FakeUpstream {
     this.fate = "closed";
   }
 
-  /** Media comes, and its first picture is decoded. @param {Partial<import("../upstream.js").Sample>} [more] */
+  /** Media comes, and its first picture is decoded. @param {Partial<import("../statistics.js").Sample>} [more] */
   play(more = {}) {
     if (!this.flows) {
       this.flows = true;
