@@ -2,7 +2,7 @@
 //!
 //! Each verb of the protocol has a room: [`join`], [`link`] (what the two ends of a connection
 //! say to each other), [`heal`] (reports, departures, returns), [`root`] (the broadcaster's own
-//! messages). [`queue`] finds parents for those who wait, [`status`] and [`view`] tell people.
+//! messages), [`suspicion`] (what children say of a parent). [`queue`] finds parents for those who wait, [`status`] and [`view`] tell people.
 //!
 //! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
 //! sessions. After each verb it calls [`Broadcast::settle`], which places whoever can be placed.
@@ -16,6 +16,7 @@ mod member;
 mod queue;
 mod root;
 mod status;
+mod suspicion;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,6 +60,8 @@ enum Timer {
     Place(NodeId),
     /// This parent may take children again.
     Reopen(NodeId),
+    /// This parent was called silent: has the tracker heard of it since?
+    Suspect(NodeId),
     /// The last slot is kept no longer.
     LastSlot,
 }
@@ -154,7 +157,8 @@ impl Broadcast {
                 Timer::Reservation(child) => self.reservation_expired(now, child),
                 Timer::Retry(_) | Timer::LastSlot => self.queue.nudge(),
                 Timer::Place(child) => self.give_up_place(now, child),
-                Timer::Reopen(parent) => self.reopen(now, parent),
+                Timer::Reopen(parent) => self.review(now, parent),
+                Timer::Suspect(parent) => self.look_at_suspect(now, parent),
             }
         }
         self.tick_root(now);

@@ -271,3 +271,8 @@ pub const FAN_OUT_PER_SECOND: usize = 2_000;
 
 /// Most peers on one page of a tree.
 pub const MAX_TREE_PAGE: usize = 256;
+
+/// A parent that a child reports silent, and that has not spoken to the tracker for this long
+/// either, loses its own place: one missed report and some jitter. Two witnesses that know
+/// nothing of each other agree, early enough that its children are fed again within 2 s.
+pub const SUSPECT_SILENCE: Duration = Duration::from_millis(1300);

@@ -167,23 +167,11 @@ impl Broadcast {
             return;
         };
         self.views.forget(&node);
-        if let Some(edge) = member.edge {
-            if keep_place && self.members.contains_key(&edge.parent) {
-                let until = now + PLACE_MEMORY;
-                let place = Place {
-                    parent: edge.parent,
-                    link: edge.link,
-                    until,
-                };
-                self.places.insert(node, place);
-                self.timers.insert((until, Timer::Place(node)));
-                if let Some(parent) = self.members.get_mut(&edge.parent) {
-                    parent.kept.insert(node);
-                }
-            } else if let Some(link) = edge.link {
-                let link = LinkKey { child: node, link };
-                self.send(edge.parent, ServerMessage::Release { link });
-            }
+        match member.edge {
+            Some(edge) if keep_place => self.keep_place(now, node, &edge),
+            Some(edge) => self.release_edge(node, &edge),
+            None if keep_place => {}
+            None => self.release_place(node),
         }
         let mut strong = false;
         for orphan in self.tree.remove(member.handle) {
@@ -226,13 +214,43 @@ impl Broadcast {
         Some(place)
     }
 
+    /// Keeps the place of a child that fell silent, for a moment.
+    pub(super) fn keep_place(&mut self, now: Instant, child: NodeId, edge: &Edge) {
+        self.forget_place(child);
+        let Some(parent) = self.members.get_mut(&edge.parent) else {
+            return;
+        };
+        parent.kept.insert(child);
+        let until = now + PLACE_MEMORY;
+        let place = Place {
+            parent: edge.parent,
+            link: edge.link,
+            until,
+        };
+        self.places.insert(child, place);
+        self.timers.insert((until, Timer::Place(child)));
+    }
+
     /// Gives up the place kept for a child, and has its parent let it go.
     pub(super) fn release_place(&mut self, child: NodeId) {
-        if let Some(place) = self.forget_place(child)
-            && let Some(link) = place.link
-        {
+        let Some(place) = self.forget_place(child) else {
+            return;
+        };
+        if let Some(member) = self.members.get_mut(&child) {
+            // Its old parent lets it go now, whatever its next report still says.
+            member.former.take_if(|edge| edge.parent == place.parent);
+        }
+        if let Some(link) = place.link {
             let link = LinkKey { child, link };
             self.send(place.parent, ServerMessage::Release { link });
+        }
+    }
+
+    /// A child is gone for good: its parent lets it go.
+    fn release_edge(&mut self, child: NodeId, edge: &Edge) {
+        if let Some(link) = edge.link {
+            let link = LinkKey { child, link };
+            self.send(edge.parent, ServerMessage::Release { link });
         }
     }
 

@@ -6,10 +6,7 @@ use super::member::{Attempt, Signals};
 use super::queue::{Rank, Turn};
 use super::{Arrival, Broadcast, Timer};
 use crate::id::{LinkKey, NodeId};
-use crate::limits::{
-    COMPLAINT_WINDOW, COMPLAINTS, MAX_OFFER_BYTES, MAX_STREAM_PEERS, MAX_WAITING, PARENT_AVOIDED,
-    PARENT_SHUNNED,
-};
+use crate::limits::{MAX_OFFER_BYTES, MAX_STREAM_PEERS, MAX_WAITING, PARENT_AVOIDED};
 use crate::wire::tracker::{ErrorCode, Join, Lost, LostReason, ServerMessage};
 
 impl Broadcast {
@@ -131,50 +128,15 @@ impl Broadcast {
         if let Some(member) = self.members.get_mut(&child) {
             member.avoid(parent, now, until);
         }
+        let had = was_edge || was_former;
+        if lost.reason == LostReason::Silent && had {
+            self.suspect(now, lost.parent);
+        }
         let blames = matches!(lost.reason, LostReason::Silent | LostReason::Unreachable);
-        if blames && (was_edge || was_coming || was_former) {
+        if blames && (had || was_coming) {
             self.complain(now, child, lost.parent);
         }
         was_edge || was_former
-    }
-
-    /// Counts a complaint of one child. A parent that several lost gets no new ones for a while;
-    /// it keeps those it has. The root is exempt: without it there is no stream.
-    fn complain(&mut self, now: Instant, child: NodeId, about: NodeId) {
-        if self.is_root(&about) {
-            return;
-        }
-        let Some(parent) = self.members.get_mut(&about) else {
-            return;
-        };
-        parent
-            .complaints
-            .retain(|&(who, at)| who != child && now < at + COMPLAINT_WINDOW);
-        parent.complaints.push((child, now));
-        let left = self.tree.get(parent.handle).map_or(0, |peer| peer.used());
-        let count = parent.complaints.len();
-        if count >= COMPLAINTS || (count >= 2 && left == 0) {
-            parent.complaints.clear();
-            let until = now + PARENT_SHUNNED;
-            parent.shunned_until = Some(until);
-            self.timers.insert((until, Timer::Reopen(about)));
-            self.review(now, about);
-        }
-    }
-
-    /// Opens or closes a parent for new children, as its state has it.
-    pub(super) fn review(&mut self, now: Instant, node: NodeId) {
-        let root_gone = self.is_root(&node) && self.root_is_lost();
-        if let Some(member) = self.members.get_mut(&node) {
-            member.full_until.take_if(|until| *until <= now);
-            member.shunned_until.take_if(|until| *until <= now);
-            let shut = member.full_until.is_some() || member.shunned_until.is_some() || root_gone;
-            self.tree.set_open(member.handle, !shut);
-        }
-    }
-
-    pub(super) fn reopen(&mut self, now: Instant, parent: NodeId) {
-        self.review(now, parent);
     }
 
     /// Ends a peer's request, placed or not. With `release` the parent it was assigned to is told.

@@ -16,6 +16,8 @@ pub(super) struct Member {
     pub(super) handle: Handle,
     pub(super) class: PeerClass,
     pub(super) joined: Instant,
+    /// When it spoke last.
+    pub(super) heard: Instant,
     /// Of the newest order about it.
     pub(super) generation: Generation,
     /// The highest number it gave a connection.
@@ -118,12 +120,20 @@ struct Avoided {
     until: Option<Instant>,
 }
 
+impl Avoided {
+    fn blocks(&self, now: Instant, alone: bool) -> bool {
+        self.until
+            .is_none_or(|until| now < until && !(alone && now >= self.since + PARENT_AVOIDED_ALONE))
+    }
+}
+
 impl Member {
     pub(super) fn new(handle: Handle, class: PeerClass, joined: Instant) -> Self {
         Self {
             handle,
             class,
             joined,
+            heard: joined,
             generation: Generation::default(),
             newest_link: None,
             edge: None,
@@ -176,12 +186,21 @@ impl Member {
 
     /// Whether it should not get this parent now; `alone`: if there is no other.
     pub(super) fn avoids(&self, parent: Handle, now: Instant, alone: bool) -> bool {
-        self.avoided.iter().any(|avoided| {
-            avoided.parent == parent
-                && avoided.until.is_none_or(|until| {
-                    now < until && !(alone && now >= avoided.since + PARENT_AVOIDED_ALONE)
-                })
-        })
+        self.avoided
+            .iter()
+            .any(|avoided| avoided.parent == parent && avoided.blocks(now, alone))
+    }
+
+    /// Whether it lost this peer a moment ago: what hangs below that may starve as well.
+    pub(super) fn lost_lately(&self, above: Handle, now: Instant, alone: bool) -> bool {
+        self.avoided
+            .iter()
+            .any(|a| a.parent == above && a.until.is_some() && a.blocks(now, alone))
+    }
+
+    /// Whether it lost any peer a moment ago.
+    pub(super) fn lost_any_lately(&self) -> bool {
+        self.avoided.iter().any(|avoided| avoided.until.is_some())
     }
 
     /// When a parent it avoids may be tried again.

@@ -192,10 +192,17 @@ impl Broadcast {
             };
             self.tree.find_parent(&wish, rng)
         };
-        if let Some(parent) = find(&|parent, _| member.avoids(parent, now, false)) {
+        let lost_any = member.lost_any_lately();
+        let root = self.tree.root();
+        let avoids = |parent: Handle, alone: bool| {
+            // Everything is below the root, so that says nothing.
+            let lost = |above| Some(above) != root && member.lost_lately(above, now, alone);
+            member.avoids(parent, now, alone) || (lost_any && self.tree.ancestry(parent).any(lost))
+        };
+        if let Some(parent) = find(&|parent, _| avoids(parent, false)) {
             return Ok(parent);
         }
-        if let Some(parent) = find(&|parent, _| member.avoids(parent, now, true)) {
+        if lost_any && let Some(parent) = find(&|parent, _| avoids(parent, true)) {
             return Ok(parent);
         }
         match find(&|_, _| false) {

@@ -20,6 +20,9 @@ impl<R: Rng> Tracker<R> {
     ) {
         let node = arrival.node;
         let stream = self.sessions.get(&id).and_then(|session| session.stream);
+        if let Some(broadcast) = stream.and_then(|stream| self.streams.get_mut(&stream)) {
+            broadcast.heard(now, node);
+        }
         match message {
             ClientMessage::Hello(_) => {}
             ClientMessage::Publish(publish) => self.publish(id, arrival, stream, publish),

@@ -247,3 +247,53 @@ fn without_its_root_the_tree_is_dropped_after_the_grace() {
     world.go_live(root, 1);
     assert_eq!(world.order(hub).unwrap().parent, root.node);
 }
+
+#[test]
+fn a_parent_that_is_silent_to_its_child_and_to_the_tracker_loses_its_slot_in_time() {
+    let (mut world, root) = World::live(1);
+    let (parent, order) = world.placed(1, 2);
+    let (first, _) = world.placed(2, 2);
+    let (second, _) = world.placed(3, 2);
+    // The parent stops; its children notice after a second of silence.
+    world.pass(ms(1000), &[root, first, second]);
+    let reason = LostReason::Silent;
+    world.read(root);
+    world.join(first, 2, lost(parent.node, reason));
+    world.join(second, 2, lost(parent.node, reason));
+    assert!(world.order(first).is_none());
+    world.pass(ms(350), &[root, first, second]);
+    let healed = world.order(first).unwrap();
+    assert_eq!(healed.parent, root.node);
+    // The root lets the stopped one go before it takes the other.
+    let told = world.read(root);
+    let release = ServerMessage::Release { link: order.link };
+    let release = told.iter().position(|message| *message == release).unwrap();
+    assert!(matches!(told[release + 1], ServerMessage::Expect { .. }));
+    world.attach(first, healed);
+    let healed = world.order(second).unwrap();
+    assert_eq!(healed.parent, first.node);
+}
+
+#[test]
+fn a_parent_that_was_only_late_has_its_place_back() {
+    let (mut world, root) = World::live(3);
+    let (parent, order) = world.placed(1, 2);
+    let (other, _) = world.placed(8, 0);
+    let (another, _) = world.placed(9, 0);
+    let (child, _) = world.placed(2, 0);
+    assert_eq!(world.parent_of(child), Some(parent.node));
+    world.say(other, ClientMessage::Leave);
+    world.pass(ms(1400), &[root, child, another]);
+    world.join(child, 2, lost(parent.node, LostReason::Silent));
+    assert_eq!(world.parent_of(parent), None);
+    world.read(root);
+    let report = Report {
+        parent: Some(root.node),
+        slots: 2,
+        ..Report::default()
+    };
+    world.say(parent, ClientMessage::Report(report));
+    assert_eq!(world.parent_of(parent), Some(root.node));
+    let release = ServerMessage::Release { link: order.link };
+    assert!(!world.read(root).contains(&release));
+}
