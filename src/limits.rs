@@ -276,3 +276,11 @@ pub const MAX_TREE_PAGE: usize = 256;
 /// either, loses its own place: one missed report and some jitter. Two witnesses that know
 /// nothing of each other agree, early enough that its children are fed again within 2 s.
 pub const SUSPECT_SILENCE: Duration = Duration::from_millis(1300);
+
+/// Requests for a parent that a peer may make at once. An honest one makes another only when a
+/// parent is lost or could not be reached.
+pub const JOIN_BURST: u32 = 8;
+
+/// Time that earns a peer one more request for a parent: each of them costs some parent a
+/// handshake.
+pub const JOIN_INTERVAL: Duration = Duration::from_secs(1);

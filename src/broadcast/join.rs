@@ -38,6 +38,11 @@ impl Broadcast {
             self.counters.stale += 1;
             return;
         }
+        if !member.may_join(now) {
+            let text = "too many requests for a parent in a short time";
+            self.send_error(node, ErrorCode::Overloaded, text);
+            return;
+        }
         member.newest_link = Some(join.link);
         self.counters.joins += 1;
         let lost = join.lost.filter(|lost| lost.parent != node);

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::id::{Generation, LinkId, NodeId};
-use crate::limits::{MAX_CANDIDATES, MAX_EXCLUSIONS, PARENT_AVOIDED_ALONE};
+use crate::limits::{
+    JOIN_BURST, JOIN_INTERVAL, MAX_CANDIDATES, MAX_EXCLUSIONS, PARENT_AVOIDED_ALONE,
+};
 use crate::tree::Handle;
 use crate::wire::tracker::PeerClass;
 
@@ -18,6 +20,9 @@ pub(super) struct Member {
     pub(super) joined: Instant,
     /// When it spoke last.
     pub(super) heard: Instant,
+    /// How early its next request for a parent may come: never later than now, for one that
+    /// makes few.
+    next_join: Instant,
     /// Of the newest order about it.
     pub(super) generation: Generation,
     /// The highest number it gave a connection.
@@ -134,6 +139,7 @@ impl Member {
             class,
             joined,
             heard: joined,
+            next_join: joined,
             generation: Generation::default(),
             newest_link: None,
             edge: None,
@@ -149,6 +155,16 @@ impl Member {
             loss_permille: 0,
             follow: None,
         }
+    }
+
+    /// Whether it may ask for a parent now.
+    pub(super) fn may_join(&mut self, now: Instant) -> bool {
+        let next = self.next_join.max(now);
+        if next > now + JOIN_INTERVAL * (JOIN_BURST - 1) {
+            return false;
+        }
+        self.next_join = next + JOIN_INTERVAL;
+        true
     }
 
     /// Forgets its place in a tree that is no more.

@@ -127,6 +127,10 @@ impl Queue {
     }
 
     fn ahead(&self, turn: Turn) -> u32 {
+        // Who comes new is the last one, as a rule.
+        if self.waiting.last_key_value().map(|(&last, _)| last) == Some(turn) {
+            return (self.waiting.len() - 1) as u32;
+        }
         self.waiting.range(..turn).count() as u32
     }
 }

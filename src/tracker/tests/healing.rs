@@ -297,3 +297,39 @@ fn a_parent_that_was_only_late_has_its_place_back() {
     let release = ServerMessage::Release { link: order.link };
     assert!(!world.read(root).contains(&release));
 }
+
+#[test]
+fn a_tracker_that_forgot_everything_learns_the_tree_from_reports() {
+    let (mut world, _) = World::live(1);
+    let report = |parent: Option<Client>, children: &[u64]| Report {
+        parent: parent.map(|parent| parent.node),
+        children: children.iter().map(|&n| node(n)).collect(),
+        slots: 2,
+        ..Report::default()
+    };
+    world.tracker = World::new(9).tracker;
+    let root = world.root(0, 2);
+    world.go_live(root, 1);
+    let clients: Vec<Client> = (1..=5).map(|n| world.native(n, 2)).collect();
+    let [a, b, c, d, e] = clients[..] else {
+        unreachable!()
+    };
+    let reports = [
+        (e, report(Some(c), &[])),
+        (d, report(Some(a), &[])),
+        (c, report(Some(a), &[5])),
+        (b, report(Some(root), &[])),
+        (a, report(Some(root), &[3, 4])),
+        (root, report(None, &[1, 2])),
+    ];
+    // Level by level, one report each.
+    for _ in 0..4 {
+        for (client, report) in &reports {
+            world.say(*client, ClientMessage::Report(report.clone()));
+        }
+    }
+    let shown = clients.iter().map(|&client| world.parent_of(client));
+    let expected = [root, root, a, a, c].map(|client| Some(client.node));
+    assert!(shown.eq(expected));
+    assert_eq!(world.status().viewers, 5);
+}

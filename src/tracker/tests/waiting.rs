@@ -234,3 +234,38 @@ fn slots_that_open_by_a_report_are_given_away() {
     world.say(root, ClientMessage::Report(report));
     assert_eq!(world.order(child).unwrap().parent, root.node);
 }
+
+#[test]
+fn a_peer_that_asks_again_and_again_is_put_off() {
+    let (mut world, root) = World::live(2);
+    let child = world.native(1, 0);
+    world.read(child);
+    for link in 1..=20 {
+        world.join(child, link, None);
+    }
+    let heard = world.read(child);
+    let orders = |m: &&ServerMessage| matches!(m, ServerMessage::Assigned { .. });
+    assert_eq!(heard.iter().filter(orders).count(), 8);
+    world.pass(ms(2000), &[root, child]);
+    world.join(child, 30, None);
+    assert!(world.order(child).is_some());
+}
+
+#[test]
+fn so_many_may_wait_and_no_more() {
+    let (mut world, root) = World::live(1);
+    let (first, _) = world.placed(1, 0);
+    for n in 0..=crate::limits::MAX_WAITING as u64 {
+        let client = world.native(100 + n, 0);
+        world.join(client, 1, None);
+    }
+    let last = Client {
+        session: 2 + 1 + crate::limits::MAX_WAITING as u64,
+        node: root.node,
+    };
+    assert_eq!(world.errors(last), [(ErrorCode::Overloaded, false)]);
+    let waiting = world.status().waiting as usize;
+    assert_eq!(waiting, crate::limits::MAX_WAITING);
+    world.say(first, ClientMessage::Leave);
+    assert_eq!(world.status().waiting as usize, waiting - 1);
+}

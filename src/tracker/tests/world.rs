@@ -115,7 +115,8 @@ impl World {
         }
         // Everything is looked at, so in a crowd not after every message.
         self.inputs += 1;
-        if self.tracker.sessions.len() < 100 || self.inputs.is_multiple_of(64) {
+        let crowd = self.tracker.sessions.len() as u64;
+        if self.inputs.is_multiple_of(1 + crowd / 4) {
             self.assert_consistent();
         }
     }
