@@ -7,7 +7,7 @@ mod file;
 mod flags;
 mod settings;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -145,6 +145,13 @@ impl std::fmt::Display for StunListen {
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "expected IP:PORT, such as 0.0.0.0:8080 or [::]:8080".to_owned())
+}
+
+/// Reads a network, or a single address as the network of itself.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "expected an IP address or CIDR, such as 10.0.0.0/8".to_owned())
 }
 
 /// An `http` or `https` URL without a path, such as `https://tracker.example`.

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 
 use super::settings::IceUrl;
 use super::{
-    ConfigError, IceServerEntry, PublicUrl, Settings, StunListen, listen_address, read_file,
+    ConfigError, IceServerEntry, PublicUrl, Settings, StunListen, listen_address, network,
+    read_file,
 };
 
 /// Signalling, STUN, web pages and API for live broadcast trees.
@@ -143,11 +144,4 @@ impl Flags {
 
 fn some_if_any<T>(values: Vec<T>) -> Option<Vec<T>> {
     (!values.is_empty()).then_some(values)
-}
-
-/// Reads a network, or a single address as the network of itself.
-fn network(text: &str) -> Result<IpNet, String> {
-    text.parse()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| "expected an IP address or CIDR, such as 10.0.0.0/8".to_owned())
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use banyan::wire::tracker::IceServer;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{
     Config, ConfigError, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_CONNECTIONS_PER_ADDRESS, PublicUrl,
-    StunListen, TlsFiles,
+    StunListen, TlsFiles, network,
 };
 
 /// What one layer says; the field names are the keys of the TOML file.
@@ -27,7 +27,8 @@ pub struct Settings {
     pub tls_cert: Option<PathBuf>,
     /// The key of [`Config::tls`].
     pub tls_key: Option<PathBuf>,
-    /// [`Config::trusted_proxies`].
+    /// [`Config::trusted_proxies`]; a single address stands for the network of itself.
+    #[serde(default, deserialize_with = "networks")]
     pub trusted_proxies: Option<Vec<IpNet>>,
     /// [`Config::max_connections`].
     pub max_connections: Option<usize>,
@@ -111,6 +112,14 @@ impl Settings {
             )?,
         })
     }
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpNet>>, D::Error> {
+    let texts = Option::<Vec<String>>::deserialize(deserializer)?;
+    texts
+        .map(|texts| texts.iter().map(|text| network(text)).collect())
+        .transpose()
+        .map_err(de::Error::custom)
 }
 
 /// A STUN or TURN server as the configuration names it.

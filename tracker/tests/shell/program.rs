@@ -49,7 +49,7 @@ impl Drop for File {
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let file = File::new(
         "layers.toml",
-        "listen = \"127.0.0.1:1111\"\nstun = \"127.0.0.1:1111\"\nlog = \"warn\"\n\
+        "listen = \"127.0.0.1:1111\"\nstun = \"127.0.0.1:1111\"\nlog = \"warn\"\ntrusted_proxies = [\"10.0.0.1\"]\n\
          [[ice_servers]]\nurls = [\"turn:t.test\"]\nusername = \"u\"\ncredential = \"c\"\n",
     );
     let output = program(&[
@@ -69,6 +69,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(printed["stun"].as_str(), Some("127.0.0.1:2222"));
     assert_eq!(printed["log"].as_str(), Some("warn"));
     assert_eq!(printed["ice_servers"][0]["username"].as_str(), Some("u"));
+    assert_eq!(printed["trusted_proxies"][0].as_str(), Some("10.0.0.1/32"));
     assert_eq!(printed["max_connections"].as_integer(), Some(16_384));
 }
 
@@ -100,6 +101,7 @@ fn a_mistake_in_the_configuration_is_named_and_exits_with_2() {
         ("listen = \"nowhere\"\n", "listen"),
         ("[[ice_servers]]\nurls = [\"http://x\"]\n", "stun:HOST:PORT"),
         ("[[ice_servers]]\nurls = []\npassword = \"x\"\n", "password"),
+        ("trusted_proxies = [\"x\"]\n", "CIDR"),
         ("max_connections = 0\n", "max_connections"),
         ("tls_cert = \"a.pem\"\n", "tls_key"),
         ("log = \"a=b=c\"\n", "a=b=c"),
