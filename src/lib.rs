@@ -16,8 +16,12 @@
 pub mod broadcast;
 pub mod id;
 pub mod limits;
+pub mod node;
 pub mod peer;
 pub mod relay;
 pub mod tracker;
 pub mod tree;
 pub mod wire;
+
+#[cfg(test)]
+pub(crate) mod virtual_clock;

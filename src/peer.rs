@@ -135,6 +135,11 @@ pub enum PeerInput {
         /// What.
         message: PeerMessage,
     },
+    /// A child's link can carry no more packets: the child has to make another.
+    Worn {
+        /// Which.
+        link: LinkKey,
+    },
     /// The root's tracks are known or have changed.
     Tracks(StreamInfo),
     /// Time passed.
@@ -197,10 +202,8 @@ pub enum PeerOutput {
     },
     /// The stream has these tracks from now on; earlier packets are of an earlier epoch.
     Tracks(StreamInfo),
-    /// Packets of the upstream link are to be placed relative to these heads.
+    /// Packets of a parent are to be numbered relative to these heads.
     Heads {
-        /// The upstream link.
-        link: LinkKey,
         /// The parent's newest extended sequence number of each track.
         heads: Vec<u64>,
     },
@@ -223,6 +226,11 @@ pub enum PeerOutput {
     },
     /// A child wants no packets for now.
     DeactivateChild {
+        /// Which.
+        link: LinkKey,
+    },
+    /// A child gave a sign of life.
+    ChildHeard {
         /// Which.
         link: LinkKey,
     },
@@ -363,6 +371,10 @@ impl Peer {
             PeerInput::Connected { link } => self.link_connected(now, link),
             PeerInput::Closed { link, reached } => self.link_closed(now, link, reached),
             PeerInput::Message { link, message } => self.peer_message(now, link, message),
+            PeerInput::Worn { link } => {
+                self.send(link, PeerMessage::Bye);
+                self.drop_child(link);
+            }
             PeerInput::Tracks(info) => self.set_tracks(info),
             PeerInput::Tick => {}
             PeerInput::Leave => self.leave(),
@@ -370,14 +382,24 @@ impl Peer {
         self.tick(now);
     }
 
-    /// Media arrived over a link. Called for every batch, so it does nothing else.
-    pub fn media_arrived(&mut self, now: Instant, link: LinkKey) {
+    /// Media arrived over a link. Called for every packet, so it does nothing else. False if the
+    /// link is no parent's.
+    pub fn media_arrived(&mut self, now: Instant, link: LinkKey) -> bool {
         let Some(attempt) = self.upstream.get_mut(link) else {
-            return;
+            return false;
         };
+        if attempt.liveness().is_none() {
+            return false;
+        }
         if attempt.media(now) {
             self.first_media(link);
         }
+        true
+    }
+
+    /// Whether a link leads to a parent.
+    pub fn is_upstream(&self, link: LinkKey) -> bool {
+        self.upstream.attempts().any(|attempt| attempt.link == link)
     }
 
     /// The next thing to do.
@@ -436,6 +458,11 @@ impl Peer {
     /// Children it serves at most.
     pub fn slots(&self) -> u16 {
         self.config.slots
+    }
+
+    /// Changes how many children it serves at most. Children it has stay.
+    pub fn set_slots(&mut self, slots: u16) {
+        self.config.slots = slots;
     }
 
     /// Parents it has replaced.

@@ -19,6 +19,7 @@
 //! 7. **Alone.** What one child does, asks or fails to do changes nothing for its siblings.
 
 mod child;
+pub mod clock;
 mod delivery;
 mod health;
 pub mod keyframe;

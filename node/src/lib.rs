@@ -1,5 +1,18 @@
-//! How a node talks.
+//! How a node talks: sockets, files and the tracker's WebSocket around the cores that decide.
 
+pub mod broadcast;
+pub mod config;
+pub mod demo;
+pub mod driver;
+pub mod embedded_tracker;
+pub mod invitation;
+pub mod keygen;
+pub mod logging;
 pub mod rtc;
+pub mod session;
 pub mod sink;
 pub mod source;
+pub mod stats;
+pub mod stream_key;
+pub mod tracker_link;
+pub mod viewer;

@@ -1,8 +1,10 @@
-//! What a viewer gets out: a recording.
+//! What a viewer gets out: a recording, or a log of packets.
 
 mod depacketize;
 mod matroska;
 mod mp4;
+pub mod packet_log;
+pub mod recorder;
 mod recording;
 mod sync;
 #[cfg(test)]
@@ -11,9 +13,14 @@ mod tests;
 pub use self::recording::{Recording, RecordingError, Summary};
 
 use std::io;
+use std::time::Duration;
 
 use banyan::wire::announcement::Codec;
 use bytes::Bytes;
+
+/// Longest wait of a local sink for a packet that may still be repaired: what a child that changes
+/// its parent needs in the worst case.
+pub const REPAIR_WAIT: Duration = Duration::from_secs(4);
 
 /// What a container must know of a track before its first frame.
 #[derive(Debug, Clone)]

@@ -100,7 +100,10 @@ impl Peer {
         };
         liveness.heard(now);
         match message {
-            PeerMessage::Heartbeat(heartbeat) => liveness.receive(now, heartbeat),
+            PeerMessage::Heartbeat(heartbeat) => {
+                liveness.receive(now, heartbeat);
+                self.outputs.push_back(PeerOutput::ChildHeard { link });
+            }
             PeerMessage::Activate { from } => {
                 self.outputs
                     .push_back(PeerOutput::ActivateChild { link, from });
@@ -135,7 +138,9 @@ impl Peer {
         match message {
             PeerMessage::Heartbeat(heartbeat) => {
                 let looped = heartbeat.path.contains(&node);
+                let heads = heartbeat.heads.clone();
                 liveness.receive(now, heartbeat);
+                self.outputs.push_back(PeerOutput::Heads { heads });
                 if looped {
                     self.lose_parent(now, link, LostReason::Unusable);
                 }
@@ -156,13 +161,8 @@ impl Peer {
                 if let Some(signed) = hello.info {
                     self.learn_tracks(now, link, signed);
                 }
-                self.outputs.push_back(PeerOutput::Heads {
-                    link,
-                    heads: hello.heads,
-                });
-                if let Some(attempt) = self.upstream.get_mut(link) {
-                    attempt.greeted(now);
-                }
+                self.outputs
+                    .push_back(PeerOutput::Heads { heads: hello.heads });
             }
             PeerMessage::Info(signed) => self.learn_tracks(now, link, signed),
             PeerMessage::Bye => self.lose_parent(now, link, LostReason::Closed),

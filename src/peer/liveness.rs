@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn round_trip_leaves_out_the_time_held() {
-        let t0 = Instant::now();
+        let t0 = crate::virtual_clock::start();
         let ms = Duration::from_millis;
         let mut a = Liveness::new(t0, t0);
         let mut b = Liveness::new(t0, t0 - ms(500));
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn an_older_heartbeat_changes_nothing() {
-        let t0 = Instant::now();
+        let t0 = crate::virtual_clock::start();
         let mut link = Liveness::new(t0, t0);
         let beat = |sent_us, delay_us| Heartbeat {
             sent_us,

@@ -38,8 +38,6 @@ pub enum Stage {
     Connected {
         /// Since when.
         since: Instant,
-        /// Whether the parent has introduced itself, so that its packets can be placed.
-        greeted: bool,
         /// When `Activate` is sent next, until media arrives.
         activate_at: Option<Instant>,
         /// Heartbeats.
@@ -94,24 +92,9 @@ impl Attempt {
     pub fn connected(&mut self, now: Instant, origin: Instant) {
         self.stage = Stage::Connected {
             since: now,
-            greeted: false,
-            activate_at: None,
+            activate_at: Some(now),
             liveness: Box::new(Liveness::new(now, origin)),
         };
-    }
-
-    /// The parent has introduced itself: packets can be asked for.
-    pub fn greeted(&mut self, now: Instant) {
-        if let Stage::Connected {
-            greeted,
-            activate_at,
-            ..
-        } = &mut self.stage
-            && !*greeted
-        {
-            *greeted = true;
-            *activate_at = Some(now);
-        }
     }
 
     /// Whether `Activate` is to be sent now; plans the next one.

@@ -443,6 +443,11 @@ impl Engine {
         self.service(now);
     }
 
+    /// Bytes of UDP payload sent and received so far.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.sockets.traffic()
+    }
+
     /// What happened, oldest first.
     pub fn poll_event(&mut self) -> Option<EngineEvent> {
         self.events.pop_front()

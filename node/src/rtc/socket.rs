@@ -57,6 +57,8 @@ pub(super) struct Sockets {
     port: u16,
     buffers: Vec<Vec<u8>>,
     scratch: Vec<u8>,
+    /// Bytes of UDP payload sent and received.
+    traffic: (u64, u64),
 }
 
 struct Family {
@@ -100,6 +102,7 @@ impl Sockets {
                         port,
                         buffers: vec![vec![0; READ_BUFFER]; BATCH],
                         scratch: Vec::with_capacity(SEND_MAX),
+                        traffic: (0, 0),
                     });
                 }
                 Err((ip, error)) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -166,6 +169,7 @@ impl Sockets {
         for (meta, buffer) in metas.iter().zip(&slices).take(count) {
             let local = meta.dst_ip.unwrap_or(family.bound);
             let bytes = &buffer[..meta.len.min(buffer.len())];
+            self.traffic.1 += bytes.len() as u64;
             for bytes in bytes.chunks(meta.stride.max(1)) {
                 let local = SocketAddr::new(local.to_canonical(), port);
                 each(Received {
@@ -176,6 +180,11 @@ impl Sockets {
             }
         }
         true
+    }
+
+    /// Bytes of UDP payload sent and received so far.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        self.traffic
     }
 
     /// How many sockets there are.
@@ -232,7 +241,10 @@ impl Sockets {
                 family.state.try_send((&family.socket).into(), &transmit)
             });
             match sent {
-                Ok(()) => family.blocked = false,
+                Ok(()) => {
+                    family.blocked = false;
+                    self.traffic.0 += bytes as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     family.blocked = true;
                     return taken;

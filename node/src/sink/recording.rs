@@ -108,6 +108,15 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Whether the file's name fits these tracks, or with none, anything at all.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, naming one that does.
+    pub fn check(path: &Path, tracks: &[TrackInfo]) -> Result<(), RecordingError> {
+        Format::of(path, tracks).map(|_| ())
+    }
+
     /// Makes the file, for a stream with these tracks. A file of this name is replaced.
     ///
     /// # Errors

@@ -1,0 +1,298 @@
+//! `banyan broadcast`: the root of a stream.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use banyan::id::Epoch;
+use banyan::peer::Role;
+use banyan::relay::clock::ntp_duration;
+use banyan::relay::packet::{Packet, TrackIndex};
+use banyan::wire::announcement::{StreamInfo, TrackInfo, stream_id};
+use ed25519_dalek::SigningKey;
+use rand::{Rng, RngExt};
+use tokio::sync::mpsc;
+use url::Url;
+
+use crate::config::Broadcast;
+use crate::demo;
+use crate::driver::{Command, Sink};
+use crate::embedded_tracker::EmbeddedTracker;
+use crate::invitation;
+use crate::rtc::UdpPort;
+use crate::session::{Happened, NodeSetup, Session};
+use crate::sink::recorder::{self, Recorder};
+use crate::source::{MediaClock, PlayEvent, Playback, Source, TrackPacket, play};
+use crate::stream_key;
+
+/// UDP port for media where none is given.
+const DEFAULT_UDP_PORT: u16 = 7144;
+
+/// Frames that may wait between the source and the media thread.
+const FRAME_QUEUE: usize = 8;
+
+/// Time the last packets are given to be repaired downstream before the root leaves.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Seconds between the NTP epoch (1900) and the Unix epoch (RFC 5905 section 6).
+const NTP_UNIX_OFFSET: u64 = 2_208_988_800;
+
+/// Runs until the file ends or the user ends it.
+///
+/// # Errors
+/// When the file cannot be played, a port or key cannot be had, or the tracker refuses.
+pub async fn run(options: Broadcast) -> anyhow::Result<()> {
+    let clip = options.demo.then(demo::Clip::unpack).transpose()?;
+    let file = match (&clip, &options.file) {
+        (Some(clip), _) => clip.path().to_owned(),
+        (None, Some(file)) => file.clone(),
+        (None, None) => anyhow::bail!("there is no file to broadcast"),
+    };
+    let looped = options.looped || options.demo;
+    let source = open(&file, looped).await?;
+    let key_file = match &options.key {
+        Some(path) => path.clone(),
+        None => stream_key::default_path()?,
+    };
+    let key = stream_key::load_or_create(&key_file, &mut rand::rng())?;
+
+    let tracker = match &options.tracker {
+        Some(_) => None,
+        None => Some(EmbeddedTracker::start(&options.embedded).await?),
+    };
+    let result = broadcast(&options, source, key, tracker.as_ref()).await;
+    if let Some(tracker) = tracker {
+        tracker.stop().await;
+    }
+    result
+}
+
+async fn open(file: &Path, looped: bool) -> anyhow::Result<Source> {
+    let path = file.to_owned();
+    let playback = if looped {
+        Playback::Looped
+    } else {
+        Playback::Once
+    };
+    let opened = tokio::task::spawn_blocking(move || Source::open(&path, playback));
+    let source = opened.await.context("opening the file")?;
+    source.with_context(|| format!("{} cannot be broadcast", file.display()))
+}
+
+async fn broadcast(
+    options: &Broadcast,
+    source: Source,
+    key: SigningKey,
+    embedded: Option<&EmbeddedTracker>,
+) -> anyhow::Result<()> {
+    let stream = stream_id(&key);
+    let own_tracker = embedded.map(|tracker| tracker.url().clone());
+    let tracker = own_tracker
+        .or_else(|| options.tracker.clone())
+        .context("there is no tracker to announce the stream at")?;
+    let tracks = describe(&source, epoch_now(), &mut rand::rng());
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    let mut recording = None;
+    if let Some(path) = &options.node.record {
+        let (recorder, outcome) = Recorder::new(path, &tracks.tracks)?;
+        sinks.push(Box::new(recorder));
+        recording = Some(outcome);
+    }
+    let setup = NodeSetup {
+        role: Role::Root {
+            key: Box::new(key),
+            epoch: tracks.epoch,
+            title: options.title.clone(),
+            listed: options.listed,
+        },
+        tracker: tracker.clone(),
+        verb: "broadcast",
+        default_port: UdpPort::From(DEFAULT_UDP_PORT),
+        sinks,
+    };
+    let mut node = options.node.clone();
+    if options.demo {
+        node.max_children.get_or_insert(demo::SLOTS);
+    }
+    let mut session = Session::start(&node, setup)?;
+    let lan = embedded.and_then(EmbeddedTracker::lan_url);
+    let ended = tokio::select! {
+        ended = conduct(
+        options,
+        &mut session,
+        source,
+        tracks,
+        &tracker,
+        lan.as_ref(),
+    ) => ended,
+        failed = recorder::failed(recording.as_mut()) => {
+            recording = None;
+            Err(failed)
+        }
+    };
+    if ended.is_ok() {
+        tokio::time::sleep(LAST_WORDS).await;
+    }
+    session.leave().await;
+    match recording {
+        Some(outcome) => ended.and(outcome.finished().await),
+        None => ended,
+    }
+    .with_context(|| format!("the broadcast of {stream} failed"))
+}
+
+async fn conduct(
+    options: &Broadcast,
+    session: &mut Session,
+    source: Source,
+    tracks: StreamInfo,
+    tracker: &Url,
+    lan: Option<&Url>,
+) -> anyhow::Result<()> {
+    let commands = session.driver.commands.clone();
+    commands
+        .send(Command::Tracks(tracks.clone()))
+        .await
+        .context("the media thread has ended")?;
+    let mut waiting_source = Some(source);
+    let mut playing = None;
+    let mut relays = None;
+    let stream = session.stream();
+    let result = loop {
+        let happened = tokio::select! {
+            happened = session.next() => happened,
+            ended = join(&mut playing) => break ended,
+        };
+        match happened {
+            Err(error) => break Err(error),
+            Ok(Happened::Stop) => break Ok(()),
+            // Again after the tracker was away; the show goes on then.
+            Ok(Happened::Published) => {
+                let Some(source) = waiting_source.take() else {
+                    continue;
+                };
+                invitation::print(tracker, &stream, lan).context("writing to stdout")?;
+                if options.demo {
+                    relays = Some(demo::Relays::start(&invitation::watch_link(
+                        tracker, &stream,
+                    ))?);
+                }
+                let feed = feed(source, tracks.clone(), commands.clone());
+                playing = Some(tokio::spawn(feed));
+            }
+            Ok(_) => {}
+        }
+    };
+    if let Some(task) = playing {
+        task.abort();
+    }
+    if let Some(relays) = relays {
+        relays.stop().await;
+    }
+    result
+}
+
+/// The end of a task that may not have begun.
+async fn join(
+    task: &mut Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
+) -> anyhow::Result<()> {
+    match task {
+        Some(running) => {
+            let ended = running.await;
+            *task = None;
+            ended.context("the source has failed")?
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Plays the source into the media thread until it ends.
+async fn feed(
+    source: Source,
+    info: StreamInfo,
+    commands: mpsc::Sender<Command>,
+) -> anyhow::Result<()> {
+    // Random, so that nothing is told about how long the stream runs (RFC 3550 section 5.1).
+    let bases: Vec<u32> = info.tracks.iter().map(|_| rand::random()).collect();
+    let (events, mut inbox) = mpsc::channel(FRAME_QUEUE);
+    tokio::spawn(play(source, bases.clone(), events));
+    while let Some(event) = inbox.recv().await {
+        match event {
+            PlayEvent::Clock(clock) => {
+                for command in clock_commands(&clock, &info, &bases) {
+                    commands
+                        .send(command)
+                        .await
+                        .context("the media thread has ended")?;
+                }
+            }
+            PlayEvent::Frame(packets) => {
+                let packets = packets.into_iter().map(packet).collect();
+                let sent = commands.send(Command::Source(packets)).await;
+                sent.context("the media thread has ended")?;
+            }
+            PlayEvent::Ended(result) => {
+                tracing::info!("the file has ended");
+                return result.context("the file");
+            }
+        }
+    }
+    anyhow::bail!("the source has stopped without a word")
+}
+
+fn packet(packet: TrackPacket) -> Packet {
+    Packet {
+        track: packet.track,
+        seq: 0,
+        timestamp: packet.timestamp,
+        marker: packet.marker,
+        extensions: Vec::new(),
+        payload: packet.payload,
+    }
+}
+
+/// Where each track's timestamps stand now.
+fn clock_commands(clock: &MediaClock, info: &StreamInfo, bases: &[u32]) -> Vec<Command> {
+    let elapsed = clock.zero.elapsed();
+    let wall = clock
+        .zero_wall
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        + elapsed;
+    let ntp = (NTP_UNIX_OFFSET << 32).wrapping_add(ntp_duration(wall));
+    let tracks = (0..).zip(&info.tracks).zip(bases);
+    tracks
+        .map(|((track, info), base): ((TrackIndex, &TrackInfo), &u32)| {
+            let ticks = elapsed.as_nanos() * u128::from(info.codec.clock_rate()) / 1_000_000_000;
+            Command::SourceClock {
+                track,
+                ntp,
+                rtp: base.wrapping_add(ticks as u32),
+            }
+        })
+        .collect()
+}
+
+fn epoch_now() -> Epoch {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Epoch(since.as_millis() as u64)
+}
+
+/// The source's tracks as the whole tree will know them.
+fn describe(source: &Source, epoch: Epoch, rng: &mut impl Rng) -> StreamInfo {
+    let tracks = source.tracks().iter().map(|track| TrackInfo {
+        codec: track.codec,
+        fmtp: track.fmtp.clone(),
+        ssrc: rng.random_range(1..u32::MAX),
+        // Random 16 bits as RFC 3550 section 5.1 asks, with one rollover behind them, so that no
+        // repair ever reaches below zero.
+        first_seq: (1 << 16) + u64::from(rng.random::<u16>() >> 1),
+    });
+    StreamInfo {
+        epoch,
+        tracks: tracks.collect(),
+        cname: "banyan".to_owned(),
+    }
+}

@@ -1,0 +1,269 @@
+//! What the command line, the environment and defaults say.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use banyan::id::StreamId;
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+/// Peer-to-peer live video: broadcast, watch or help to carry a stream.
+#[derive(Debug, Parser)]
+#[command(name = "banyan", version, propagate_version = true)]
+pub struct Cli {
+    /// How much to log to stderr: error, warn, info, debug, trace, or filters like
+    /// `banyan_node=debug`.
+    #[arg(
+        long,
+        global = true,
+        env = "BANYAN_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a broadcast and print its watch link.
+    Broadcast(Box<Broadcast>),
+    /// Watch a stream: record it, and pass it on to others.
+    Watch(Viewer),
+    /// Pass a stream on to others without watching it.
+    Relay(Viewer),
+    /// Make the key file of a new stream and print the stream's id.
+    Keygen(Keygen),
+}
+
+/// Options of `broadcast`.
+#[derive(Debug, Args)]
+pub struct Broadcast {
+    /// The file to play: MP4, MKV or WebM, or anything the `ffmpeg` on PATH reads.
+    #[arg(required_unless_present = "demo", conflicts_with = "demo")]
+    pub file: Option<PathBuf>,
+    /// Play the bundled clip in a loop and start six relays beside it, so that there is a mesh to
+    /// look at.
+    #[arg(long)]
+    pub demo: bool,
+    /// Begin the file again when it ends.
+    #[arg(long = "loop", env = "BANYAN_LOOP")]
+    pub looped: bool,
+    /// Use this tracker instead of starting one in this process.
+    #[arg(long, env = "BANYAN_TRACKER", value_name = "URL", value_parser = parse_tracker)]
+    pub tracker: Option<Url>,
+    /// The stream's secret key; made when it does not exist. The same key is the same watch link.
+    #[arg(long, env = "BANYAN_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// What the watch page calls the stream.
+    #[arg(long, env = "BANYAN_TITLE", value_name = "TEXT", default_value = "")]
+    pub title: String,
+    /// Show the stream on the tracker's front page.
+    #[arg(long, env = "BANYAN_LISTED")]
+    pub listed: bool,
+    /// Options of every node.
+    #[command(flatten)]
+    pub node: NodeOptions,
+    /// Options of the tracker in this process.
+    #[command(flatten)]
+    pub embedded: EmbeddedTracker,
+}
+
+/// Options of the tracker that runs in a broadcaster's process.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tracker in this process")]
+pub struct EmbeddedTracker {
+    /// Where its pages and signalling listen [default: 0.0.0.0:8080, or the next free port].
+    #[arg(
+        long,
+        env = "BANYAN_TRACKER_LISTEN",
+        value_name = "ADDR",
+        conflicts_with = "tracker"
+    )]
+    pub tracker_listen: Option<SocketAddr>,
+    /// Where its STUN server listens [default: 0.0.0.0:3478, or the next free port].
+    #[arg(
+        long,
+        env = "BANYAN_TRACKER_STUN",
+        value_name = "ADDR",
+        conflicts_with = "tracker"
+    )]
+    pub tracker_stun: Option<SocketAddr>,
+    /// The URL viewers reach it by, where that is not its own address.
+    #[arg(
+        long,
+        env = "BANYAN_TRACKER_PUBLIC_URL",
+        value_name = "URL",
+        conflicts_with = "tracker"
+    )]
+    pub tracker_public_url: Option<String>,
+    /// A STUN server to tell peers of, instead of its own; may be given several times.
+    #[arg(
+        long,
+        env = "BANYAN_TRACKER_ICE_SERVER",
+        value_name = "URL",
+        conflicts_with = "tracker"
+    )]
+    pub tracker_ice_server: Vec<String>,
+}
+
+/// Options of `watch` and `relay`.
+#[derive(Debug, Args)]
+pub struct Viewer {
+    /// The watch link: https://TRACKER/watch/STREAM
+    #[arg(value_parser = WatchLink::from_str)]
+    pub link: WatchLink,
+    /// Options of every node.
+    #[command(flatten)]
+    pub node: NodeOptions,
+}
+
+/// Options of `keygen`.
+#[derive(Debug, Args)]
+pub struct Keygen {
+    /// Where to write the key; the file must not exist.
+    pub file: PathBuf,
+}
+
+/// Options of every node.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Node")]
+pub struct NodeOptions {
+    /// UDP address for media [default: port 7144 for broadcast, any free one else].
+    #[arg(long, env = "BANYAN_UDP", value_name = "ADDR")]
+    pub udp: Option<SocketAddr>,
+    /// HTTP address for /healthz and /metrics; off unless given.
+    #[arg(long, env = "BANYAN_LISTEN", value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// An address others reach this node at, when the machine does not have it itself.
+    #[arg(long, env = "BANYAN_PUBLIC_ADDR", value_name = "IP")]
+    pub public_addr: Option<IpAddr>,
+    /// Most bits per second to send, like 800k, 5M or 1.5G.
+    #[arg(long, env = "BANYAN_MAX_UPLOAD", value_name = "RATE", value_parser = parse_rate)]
+    pub max_upload: Option<u64>,
+    /// Most children to serve [default: 8].
+    #[arg(long, env = "BANYAN_MAX_CHILDREN", value_name = "N",
+          value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub max_children: Option<u16>,
+    /// Record what is received (or broadcast): .webm for VP8, VP9 and AV1, .mp4 for H.264, .mkv
+    /// for any.
+    #[arg(long, env = "BANYAN_RECORD", value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Write a line of statistics as JSON each second.
+    #[arg(long, env = "BANYAN_STATS", value_name = "FILE")]
+    pub stats: Option<PathBuf>,
+    /// Write a line for each packet in its final order: epoch, track, extended sequence number,
+    /// RTP timestamp, marker, payload length, hash. For finding faults.
+    #[arg(long, env = "BANYAN_PACKET_LOG", value_name = "FILE")]
+    pub packet_log: Option<PathBuf>,
+}
+
+/// A watch link, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchLink {
+    /// The tracker's address, with the path of a proxy before `/watch`.
+    pub tracker: Url,
+    /// The stream.
+    pub stream: StreamId,
+}
+
+impl FromStr for WatchLink {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut tracker = parse_tracker(text)?;
+        let path = tracker.path().trim_end_matches('/').to_owned();
+        let (front, id) = path
+            .rsplit_once('/')
+            .ok_or("a watch link looks like https://TRACKER/watch/STREAM")?;
+        let prefix = front
+            .strip_suffix("/watch")
+            .or_else(|| front.strip_suffix("/embed"))
+            .ok_or("a watch link looks like https://TRACKER/watch/STREAM")?;
+        let stream = id
+            .parse()
+            .map_err(|e| format!("the end of the link is no stream: {e}"))?;
+        let prefix = format!("{prefix}/");
+        tracker.set_path(&prefix);
+        tracker.set_query(None);
+        tracker.set_fragment(None);
+        Ok(Self { tracker, stream })
+    }
+}
+
+/// A tracker's address: `http` or `https`, with a host.
+fn parse_tracker(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!(
+            "a link begins with http:// or https://, this one with {}:",
+            url.scheme()
+        ));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("the link names no host".into());
+    }
+    Ok(url)
+}
+
+/// Bits per second with a decimal suffix.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1e3),
+        Some((at, 'm' | 'M')) => (&text[..at], 1e6),
+        Some((at, 'g' | 'G')) => (&text[..at], 1e9),
+        _ => (text, 1.0),
+    };
+    let value: f64 = number
+        .parse()
+        .map_err(|_| format!("'{text}' is no rate like 800k, 5M or 1.5G"))?;
+    if !value.is_finite() || value < 0.0 {
+        return Err(format!("'{text}' is no rate like 800k, 5M or 1.5G"));
+    }
+    Ok((value * factor) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_watch_link_is_taken_apart() {
+        let id = StreamId::from_bytes([3; 32]);
+        let link: WatchLink = format!("https://x.example:8443/watch/{id}?a=1#b")
+            .parse()
+            .unwrap();
+        assert_eq!(link.tracker.as_str(), "https://x.example:8443/");
+        assert_eq!(link.stream, id);
+        let link: WatchLink = format!("http://[::1]:80/tv/embed/{id}/").parse().unwrap();
+        assert_eq!(link.tracker.as_str(), "http://[::1]/tv/");
+    }
+
+    #[test]
+    fn what_is_no_watch_link_is_told_apart() {
+        let error = |text: &str| text.parse::<WatchLink>().unwrap_err();
+        assert!(error("nonsense").contains("not a URL"));
+        assert!(error("ftp://host/watch/x").contains("http://"));
+        assert!(error("http://host/").contains("watch link looks like"));
+        assert!(error("http://host/watch/abc").contains("52 characters"));
+    }
+
+    #[test]
+    fn rates_have_suffixes() {
+        assert_eq!(parse_rate("800k"), Ok(800_000));
+        assert_eq!(parse_rate("2.5M"), Ok(2_500_000));
+        assert_eq!(parse_rate("1G"), Ok(1_000_000_000));
+        assert!(parse_rate("fast").is_err());
+        assert!(parse_rate("-1M").is_err());
+    }
+}

@@ -1,0 +1,107 @@
+//! The mesh of `broadcast --demo`: relay processes that live and end with the broadcast.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::process::{Child, Command};
+
+/// Relays beside the root: with two slots each, a tree of depth 3.
+pub const RELAYS: usize = 6;
+
+/// Children that each node of the demo serves.
+pub const SLOTS: u16 = 2;
+
+/// Time a relay is given to leave politely.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The bundled clip: CC0, made by `tests/media/make`.
+static CLIP: &[u8] = include_bytes!("../../tests/media/clip.mp4");
+
+/// The bundled clip as a file for as long as this value lives.
+#[derive(Debug)]
+pub struct Clip(tempfile::NamedTempFile);
+
+impl Clip {
+    /// Writes the clip to the system's folder for temporary files.
+    ///
+    /// # Errors
+    /// When that folder cannot be written.
+    pub fn unpack() -> anyhow::Result<Self> {
+        let unpack = || -> std::io::Result<_> {
+            let mut file = tempfile::Builder::new()
+                .prefix("banyan-")
+                .suffix(".mp4")
+                .tempfile()?;
+            std::io::Write::write_all(&mut file, CLIP)?;
+            Ok(file)
+        };
+        unpack()
+            .map(Self)
+            .context("the bundled clip cannot be unpacked")
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+/// The relay processes.
+#[derive(Debug)]
+pub struct Relays(Vec<Child>);
+
+impl Relays {
+    /// Starts the relays on the watch link.
+    ///
+    /// # Errors
+    /// When this program cannot be started a second time.
+    pub fn start(link: &str) -> anyhow::Result<Self> {
+        let program: PathBuf = std::env::current_exe().context("where this program is")?;
+        let mut relays = Vec::new();
+        for _ in 0..RELAYS {
+            let child = Command::new(&program)
+                .args([
+                    "--log",
+                    "warn",
+                    "relay",
+                    link,
+                    "--max-children",
+                    &SLOTS.to_string(),
+                ])
+                // The broadcaster's own settings are not the relays'.
+                .env_remove("BANYAN_UDP")
+                .env_remove("BANYAN_LISTEN")
+                .env_remove("BANYAN_RECORD")
+                .env_remove("BANYAN_STATS")
+                .env_remove("BANYAN_PACKET_LOG")
+                .env_remove("BANYAN_MAX_CHILDREN")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::inherit())
+                .kill_on_drop(true)
+                .env(FOLLOW_STDIN, "1")
+                .spawn()
+                .with_context(|| format!("starting {} as a relay", program.display()))?;
+            relays.push(child);
+        }
+        Ok(Self(relays))
+    }
+
+    /// Ends them: closing its standard input tells a relay to leave.
+    pub async fn stop(mut self) {
+        for relay in &mut self.0 {
+            drop(relay.stdin.take());
+        }
+        for relay in &mut self.0 {
+            if tokio::time::timeout(GRACE, relay.wait()).await.is_err() {
+                let _ = relay.kill().await;
+            }
+        }
+    }
+}
+
+/// Set for a relay that ends when its standard input does, so that none outlives a broadcaster
+/// that was killed.
+pub const FOLLOW_STDIN: &str = "BANYAN_FOLLOW_STDIN";

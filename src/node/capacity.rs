@@ -1,0 +1,88 @@
+//! How many children a node can feed.
+
+use std::time::{Duration, Instant};
+
+/// Share of the upload given to children; the rest is for repairs and the line's own needs (rule
+/// C1 of the placement rules).
+const UPLOAD_SHARE: f64 = 0.8;
+
+/// Time over which the stream's rate is measured.
+const WINDOW: Duration = Duration::from_secs(4);
+
+/// What a node can give.
+#[derive(Debug)]
+pub struct Capacity {
+    declared: u16,
+    max_upload: Option<u64>,
+    /// Payload bytes and time at the start of the present window.
+    window: Option<(Instant, u64)>,
+    /// Bits per second of the whole stream.
+    rate: Option<f64>,
+}
+
+impl Capacity {
+    /// At most `declared` children, and at most `max_upload` bits per second if given.
+    pub fn new(declared: u16, max_upload: Option<u64>) -> Self {
+        Self {
+            declared,
+            max_upload,
+            window: None,
+            rate: None,
+        }
+    }
+
+    /// Takes note of the payload bytes received so far, and tells how many children fit.
+    pub fn slots(&mut self, now: Instant, received_bytes: u64) -> u16 {
+        match self.window {
+            Some((since, bytes)) if received_bytes >= bytes => {
+                let elapsed = now.saturating_duration_since(since);
+                if elapsed >= WINDOW {
+                    let bits = (received_bytes - bytes) as f64 * 8.0;
+                    self.rate = Some(bits / elapsed.as_secs_f64());
+                    self.window = Some((now, received_bytes));
+                }
+            }
+            _ => self.window = Some((now, received_bytes)),
+        }
+        match (self.max_upload, self.rate) {
+            (Some(upload), Some(rate)) if rate > 0.0 => {
+                let fit = (UPLOAD_SHARE * upload as f64 / rate).floor();
+                self.declared.min(fit as u16)
+            }
+            (Some(0), _) => 0,
+            _ => self.declared,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upload_is_divided_by_the_streams_rate() {
+        let t0 = crate::virtual_clock::start();
+        let mut capacity = Capacity::new(40, Some(10_000_000));
+        assert_eq!(
+            capacity.slots(t0, 0),
+            40,
+            "before the rate is known, as declared"
+        );
+        // 1 Mbit/s for four seconds.
+        assert_eq!(capacity.slots(t0 + WINDOW, 500_000), 8);
+        let mut few = Capacity::new(3, Some(10_000_000));
+        few.slots(t0, 0);
+        assert_eq!(
+            few.slots(t0 + WINDOW, 500_000),
+            3,
+            "never more than declared"
+        );
+    }
+
+    #[test]
+    fn without_a_limit_it_is_what_was_declared() {
+        let t0 = crate::virtual_clock::start();
+        assert_eq!(Capacity::new(8, None).slots(t0, 123), 8);
+        assert_eq!(Capacity::new(8, Some(0)).slots(t0, 123), 0);
+    }
+}

@@ -1,0 +1,75 @@
+//! Connections to the tracker break while the media goes on.
+
+use std::time::Duration;
+
+use crate::for_seeds;
+use crate::world::World;
+
+#[test]
+fn a_broken_tracker_connection_costs_no_packet() {
+    for_seeds(|seed| {
+        let mut world = World::new(seed, 2, true);
+        for _ in 0..6 {
+            world.join(2);
+            world.run(Duration::from_millis(100));
+        }
+        assert!(
+            world
+                .run_until(Duration::from_secs(3), World::all_fed)
+                .is_some()
+        );
+        let ids: Vec<_> = world
+            .nodes
+            .keys()
+            .copied()
+            .filter(|id| *id != world.root)
+            .collect();
+        for id in &ids {
+            world.close_session(*id);
+        }
+        world.run(Duration::from_secs(2));
+        for id in &ids {
+            world.open_session(*id);
+        }
+        world.run(Duration::from_secs(10));
+        assert!(world.all_fed());
+        for id in ids {
+            world.assert_bit_identical(id);
+        }
+    });
+}
+
+#[test]
+fn a_root_that_comes_back_to_its_tracker_keeps_its_tree() {
+    for_seeds(|seed| {
+        let mut world = World::new(seed, 2, true);
+        for _ in 0..4 {
+            world.join(2);
+            world.run(Duration::from_millis(100));
+        }
+        assert!(
+            world
+                .run_until(Duration::from_secs(3), World::all_fed)
+                .is_some()
+        );
+        let root = world.root;
+        world.close_session(root);
+        world.run(Duration::from_secs(2));
+        world.open_session(root);
+        world.run(Duration::from_secs(8));
+        let ids: Vec<_> = world
+            .nodes
+            .keys()
+            .copied()
+            .filter(|id| *id != root)
+            .collect();
+        for id in ids {
+            world.assert_bit_identical(id);
+            assert_eq!(
+                world.nodes[&id].node.snapshot().heals,
+                0,
+                "nobody had to move"
+            );
+        }
+    });
+}
