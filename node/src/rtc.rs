@@ -218,6 +218,8 @@ pub enum CloseReason {
     Remote,
     /// The peer does not take what it is sent on `control`.
     Stalled,
+    /// What the peer sends cannot be decrypted any more. A new link can.
+    Unreadable,
 }
 
 /// Why the engine refused.

@@ -69,6 +69,7 @@ pub struct Engine {
     addresses: (Instant, Vec<SocketAddr>),
     without_gcm: HashSet<NodeId>,
     born: u64,
+    turn: usize,
     reporter: u32,
     rng: StdRng,
 }
@@ -121,6 +122,7 @@ impl Engine {
             addresses: (Instant::now(), Vec::new()),
             without_gcm: HashSet::new(),
             born: 0,
+            turn: 0,
             reporter: rng.random(),
             rng,
         };
@@ -460,7 +462,12 @@ impl Engine {
             self.sockets.send(now, &mut self.farewell);
             self.farewell.truncate(MAX_HANDSHAKES_WAITING);
         }
-        for link in std::mem::take(&mut self.dirty) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        // A socket that is full most of the time must not serve the same links first each time.
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn % dirty.len().max(1);
+        dirty.rotate_left(first);
+        for link in dirty {
             if let Some(entry) = self.links.get_mut(&link) {
                 if entry.dirty {
                     entry.drain(now, &mut self.demux);

@@ -26,7 +26,7 @@ use rtc::rtcp::Packet as Rtcp;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
-use super::demux::{Demux, is_stun};
+use super::demux::{Demux, is_dtls, is_stun};
 use super::feedback;
 use super::media::Media;
 use super::sdp::{LocalTransport, Remote, Setup, transport_only};
@@ -63,6 +63,14 @@ const MAX_QUEUED: usize = 1024 * 1024;
 
 /// Bytes a link may have unacknowledged on its data channels before it is given up.
 const MAX_UNACKNOWLEDGED: usize = 1024 * 1024;
+
+/// Media datagrams in a row that could not be decrypted, after which the link is given up: half a
+/// second of video. Each SRTP session counts sequence-number rollovers for itself (RFC 3711 section
+/// 3.3.1); a receiver that missed one understands nothing any more, and cannot be told.
+const MAX_UNREADABLE: u32 = 150;
+
+/// Shortest time to a timer that lies in the past after it has run, so that it cannot spin.
+const TIMER_MIN: Duration = Duration::from_millis(1);
 
 /// Least time between two receiver reports (RFC 3550 section 6.2 would allow 5 s; a parent that
 /// adapts wants to know sooner).
@@ -125,7 +133,10 @@ pub(super) struct Link {
     reporter: u32,
     next_report: Option<Instant>,
     checking_since: Instant,
-    last_check: Instant,
+    /// The last round of checks; `None` makes the next one due at once.
+    last_check: Option<Instant>,
+    /// Media datagrams since the last one that could be read.
+    unreadable: u32,
 }
 
 /// How far a link is.
@@ -239,7 +250,8 @@ impl Link {
             reporter: seed.reporter,
             next_report: None,
             checking_since: now,
-            last_check: now,
+            last_check: None,
+            unreadable: 0,
         };
         for address in seed.addresses {
             link.add_local(*address);
@@ -266,7 +278,7 @@ impl Link {
     fn connecting(&mut self, now: Instant) {
         self.stage = Stage::Connecting(now + CONNECT_TIME);
         self.checking_since = now;
-        self.last_check = now;
+        self.last_check = None;
         self.fed = true;
     }
 
@@ -337,6 +349,11 @@ impl Link {
             // The agent knows checks only to addresses it has. An interface that came later, or
             // that peers are not told of, is as good.
             self.add_local(local);
+        } else if !is_dtls(bytes) {
+            self.unreadable += 1;
+            if self.unreadable > MAX_UNREADABLE && self.connected() {
+                self.ended.get_or_insert(CloseReason::Unreadable);
+            }
         }
         let datagram = TaggedBytesMut {
             now,
@@ -365,7 +382,7 @@ impl Link {
             return;
         }
         if !self.ice_up {
-            self.last_check = now;
+            self.last_check = Some(now);
         }
         if let Err(error) = self.connection.handle_timeout(now) {
             tracing::debug!(%error, "timer");
@@ -397,6 +414,7 @@ impl Link {
         }
         let link = self.key;
         for (at, packet) in self.inbox.take() {
+            self.unreadable = 0;
             match packet {
                 Tapped::Rtp(packet) => {
                     if let Some(packet) = self.media.receive(at, packet) {
@@ -490,9 +508,12 @@ impl Link {
             });
         }
         let mut next = self.connection.poll_timeout();
-        if !self.ice_up {
-            next = next.map(|t| t.max(self.last_check + self.check_pace(now)));
+        if !self.ice_up
+            && let Some(last) = self.last_check
+        {
+            next = next.map(|t| t.max(last + self.check_pace(now)));
         }
+        next = next.map(|t| if t <= now { now + TIMER_MIN } else { t });
         let by = match self.stage {
             Stage::Connecting(by) => Some(by),
             _ => None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan::relay::packet::{EndToEndExtension, Packet};
-use banyan_node::rtc::{EngineEvent, ReceivedPacket};
+use banyan_node::rtc::{CloseReason, EngineEvent, ReceivedPacket};
 use bytes::Bytes;
 
 use crate::world::{AUDIO, Pair, VIDEO, run};
@@ -214,5 +214,64 @@ fn both_tracks_are_told_apart_and_others_are_passed_over() {
         })
         .await;
         assert!(same(&group[1], &got[0]) && same(&group[2], &got[1]));
+    });
+}
+
+#[test]
+fn a_repair_from_before_the_wrap_is_read() {
+    run(async {
+        let mut pair = Pair::new("127.0.0.1").connected().await;
+        let link = pair.link;
+        let missing = [131_050, 131_071, 131_072];
+        let mut got = Vec::new();
+        for seq in (131_000..131_200).filter(|seq| !missing.contains(seq)) {
+            pair.parent
+                .send_packets(Instant::now(), link, &[packet(VIDEO, seq)]);
+        }
+        pair.until(|p| {
+            got.extend(packets(&mut p.at_child));
+            got.len() == 197
+        })
+        .await;
+        for seq in missing {
+            pair.parent
+                .send_packets(Instant::now(), link, &[packet(VIDEO, seq)]);
+        }
+        pair.until(|p| {
+            got.extend(packets(&mut p.at_child));
+            got.len() == 200
+        })
+        .await;
+        assert!((0..3).all(|i| same(&packet(VIDEO, missing[i]), &got[197 + i])));
+    });
+}
+
+#[test]
+fn a_lost_rollover_ends_the_link() {
+    run(async {
+        let mut pair = Pair::new("127.0.0.1").connected().await;
+        let link = pair.link;
+        // The parent's SRTP counts a rollover that the child never sees.
+        pair.parent
+            .send_packets(Instant::now(), link, &[packet(VIDEO, 70_000)]);
+        pair.run_for(Duration::from_millis(30)).await;
+        for jump in [95_000, 120_000, 140_000, 160_000] {
+            let lost = packet(VIDEO, jump);
+            pair.send_into_the_void(&lost);
+        }
+        let closed = EngineEvent::Closed {
+            link,
+            reason: CloseReason::Unreadable,
+        };
+        let mut seq = 160_001;
+        pair.until(|p| {
+            for _ in 0..10 {
+                p.parent
+                    .send_packets(Instant::now(), link, &[packet(VIDEO, seq)]);
+                seq += 1;
+            }
+            p.at_child.contains(&closed)
+        })
+        .await;
     });
 }

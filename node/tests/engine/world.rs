@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan::id::{Epoch, LinkId, LinkKey, NodeId};
+use banyan::relay::packet::Packet;
 use banyan::wire::announcement::{Codec, StreamInfo, TrackInfo};
 use banyan_node::rtc::{
     Engine, EngineConfig, EngineEvent, LoopbackCandidates, PeerClass, UdpBind, UdpPort,
@@ -123,6 +125,19 @@ impl Pair {
         let up = |events: &[EngineEvent]| events.contains(&EngineEvent::Connected { link });
         self.until(|p| up(&p.at_child) && up(&p.at_parent)).await;
         self
+    }
+
+    /// Sends a packet that the child never gets: its socket is filled with a stranger's noise
+    /// first, while nobody reads it.
+    pub(crate) fn send_into_the_void(&mut self, packet: &Arc<Packet>) {
+        let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..20_000 {
+            let _ = stranger.send_to(&[200; 1400], ("127.0.0.1", self.child.port()));
+        }
+        let now = Instant::now();
+        self.parent
+            .send_packets(now, self.link, &[Arc::clone(packet)]);
+        self.parent.flush(now);
     }
 
     pub(crate) async fn run_for(&mut self, time: Duration) {
