@@ -114,7 +114,7 @@ async fn broadcast(
     if options.demo {
         node.max_children.get_or_insert(demo::SLOTS);
     }
-    let mut session = Session::start(&node, setup)?;
+    let mut session = Session::start(&node, setup).await?;
     let lan = embedded.and_then(EmbeddedTracker::lan_url);
     let ended = tokio::select! {
         ended = conduct(

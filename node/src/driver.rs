@@ -361,11 +361,7 @@ impl Turn {
                 self.engine.send_sender_report(now, link, track, ntp, rtp);
             }
             Output::Message { link, message } => self.say(now, link, &message),
-            Output::Tracker(message) => {
-                if self.tracker.try_send(message).is_err() {
-                    tracing::warn!("the tracker takes nothing; a message to it is lost");
-                }
-            }
+            Output::Tracker(message) => self.tell_tracker(message),
             Output::Connect { link, ice_servers } => {
                 if let Err(error) = self.engine.connect(now, link, &ice_servers) {
                     self.rejected(now, link, &error);

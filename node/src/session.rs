@@ -1,6 +1,8 @@
 //! What every command with a node has in common: a tracker link, a media thread, statistics, and
 //! an end on request.
 
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
 use banyan::id::{NodeId, StreamId};
 use banyan::node::NodeConfig;
@@ -8,13 +10,14 @@ use banyan::peer::{PeerConfig, PeerEvent, Role};
 use banyan::wire::announcement::stream_id;
 use banyan::wire::tracker::{StreamState, WaitReason};
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::config::NodeOptions;
 use crate::demo::FOLLOW_STDIN;
 use crate::driver::{Command, Driver, DriverConfig, Notice, Sink};
+use crate::health::{self, Figures};
 use crate::rtc::{EngineConfig, LoopbackCandidates, UdpBind, UdpPort};
 use crate::sink::REPAIR_WAIT;
 use crate::sink::packet_log::PacketLog;
@@ -45,6 +48,7 @@ pub struct Session {
     notices: mpsc::Receiver<Notice>,
     link: JoinHandle<()>,
     stats: Option<StatsFile>,
+    figures: watch::Sender<Figures>,
     stop: JoinHandle<()>,
     reached: bool,
 }
@@ -79,7 +83,7 @@ impl Session {
     ///
     /// # Errors
     /// When a port or a file cannot be had.
-    pub fn start(options: &NodeOptions, setup: NodeSetup) -> anyhow::Result<Self> {
+    pub async fn start(options: &NodeOptions, setup: NodeSetup) -> anyhow::Result<Self> {
         let stats = options
             .stats
             .as_deref()
@@ -128,6 +132,10 @@ impl Session {
             loopback: LoopbackCandidates::WhenAlone,
             rng_seed: rand::random(),
         };
+        let (figures, newest) = watch::channel(None);
+        if let Some(listen) = options.listen {
+            health::serve(listen, newest).await?;
+        }
         let (to_tracker, outgoing) = mpsc::channel(TRACKER_QUEUE);
         let (to_program, notices) = mpsc::channel(NOTICE_QUEUE);
         let driver = Driver::start(DriverConfig {
@@ -154,6 +162,7 @@ impl Session {
             notices,
             link,
             stats,
+            figures,
             stop,
             reached: false,
         })
@@ -179,6 +188,8 @@ impl Session {
                     if let Some(stats) = &mut self.stats {
                         stats.write(&snapshot, traffic)?;
                     }
+                    self.figures
+                        .send_replace(Some(Arc::new((*snapshot, traffic))));
                 }
                 Notice::TrackerDown { reason, failures } => {
                     if !self.reached && failures >= FIRST_ATTEMPTS {

@@ -29,7 +29,7 @@ pub async fn run(options: Viewer, verb: &'static str) -> anyhow::Result<()> {
         default_port: UdpPort::Any,
         sinks,
     };
-    let mut session = Session::start(&options.node, setup)?;
+    let mut session = Session::start(&options.node, setup).await?;
     let mut was_live = false;
     let ended = loop {
         let happened = tokio::select! {
