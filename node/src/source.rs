@@ -28,6 +28,7 @@ use bytes::Bytes;
 pub use self::packetize::Packetizer;
 pub use self::play::{MediaClock, PlayEvent, TrackPacket, play};
 
+use self::container::Container;
 use self::ffmpeg::Ffmpeg;
 use self::timeline::Timeline;
 
@@ -199,6 +200,26 @@ impl Source {
             duration: None,
             // ffmpeg itself loops the file.
             timeline: Timeline::new(Box::new(container), selection, Playback::Once),
+        })
+    }
+
+    /// The banyan at dusk that comes with the program, in a loop.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: it is tested.
+    pub fn demo() -> Result<Self, SourceError> {
+        let clip = include_bytes!("../../tests/media/clip.mp4").as_slice();
+        let mut container = Box::new(mp4::Mp4::open(io::Cursor::new(clip))?);
+        let duration = container.duration();
+        let selection =
+            inspect::judge(container.as_mut())?.map_err(|objection| SourceError::Foreign {
+                reason: objection.reason,
+            })?;
+        Ok(Self {
+            tracks: selection.tracks(),
+            timeline: Timeline::new(container, selection, Playback::Looped),
+            duration,
         })
     }
 

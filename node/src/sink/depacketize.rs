@@ -4,7 +4,7 @@ use banyan::relay::packet::{ExtSeq, Packet};
 use banyan::wire::announcement::{Codec, MediaKind};
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::source::bitstream::{self, nal, nal_type, obu, put_leb128};
+use crate::source::bitstream::{self, NAL_LENGTH, nal, nal_type, obu, put_leb128};
 
 /// Largest frame that is put together. A key frame of 4K at 50 Mbit/s stays below 4 MB.
 const MAX_FRAME: usize = 16 * 1024 * 1024;
@@ -123,7 +123,7 @@ impl Depacketizer {
             return None;
         };
         let key = bitstream::is_key(self.codec, &data);
-        if self.wants_key && !key {
+        if self.wants_key && !(key && describes_itself(self.codec, &data)) {
             return None;
         }
         self.wants_key = false;
@@ -154,6 +154,12 @@ fn begins_frame(codec: Codec, payload: &[u8]) -> bool {
         Codec::Vp9 => first & 0x08 != 0,
         Codec::Av1 => first & 0x08 != 0,
     }
+}
+
+/// Whether a key frame comes with the parameter sets that its file must begin with.
+fn describes_itself(codec: Codec, frame: &[u8]) -> bool {
+    let has = |kind| bitstream::length_prefixed(frame, NAL_LENGTH).any(|u| nal_type(u) == kind);
+    codec != Codec::H264 || (has(nal::SPS) && has(nal::PPS))
 }
 
 fn joined(packets: &[Bytes], descriptor: impl Fn(&[u8]) -> Option<usize>) -> Option<Bytes> {

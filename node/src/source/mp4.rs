@@ -1,6 +1,5 @@
 //! MP4 and QuickTime files (ISO/IEC 14496-12), whole or in fragments.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,8 +7,8 @@ use std::time::Duration;
 use banyan::wire::announcement::MediaKind;
 use bytes::Bytes;
 use shiguredo_mp4::aux::SampleTableAccessor;
-use shiguredo_mp4::boxes::{HdlrBox, MoovBox, MvhdBox, SampleEntry, StblBox, TrakBox};
-use shiguredo_mp4::demux::{Fmp4FileDemuxer, Input};
+use shiguredo_mp4::boxes::{EsdsBox, HdlrBox, MoovBox, MvhdBox, SampleEntry, StblBox, TrakBox};
+use shiguredo_mp4::demux::{self, Fmp4FileDemuxer};
 use shiguredo_mp4::{BaseBox, BoxHeader, BoxType, Decode};
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_FLAC, CODEC_ID_MP3};
@@ -25,9 +24,14 @@ const MAX_FRAGMENT: usize = 96 * 1024 * 1024;
 
 const NANOS: i128 = 1_000_000_000;
 
+/// A file, or what is as good as one.
+pub(super) trait Input: Read + Seek + Send + 'static {}
+
+impl<T: Read + Seek + Send + 'static> Input for T {}
+
 /// An open MP4 file.
 pub(super) struct Mp4 {
-    file: File,
+    file: Box<dyn Input>,
     length: u64,
     descriptions: Vec<Track>,
     tracks: Vec<TrackState>,
@@ -63,13 +67,13 @@ fn malformed(what: impl std::fmt::Display) -> SourceError {
 
 impl Mp4 {
     /// Reads the index of a file.
-    pub(super) fn open(mut file: File) -> Result<Self, SourceError> {
-        let length = file.metadata().map_err(SourceError::Read)?.len();
+    pub(super) fn open(mut file: impl Input) -> Result<Self, SourceError> {
+        let length = file.seek(SeekFrom::End(0)).map_err(SourceError::Read)?;
         let moov = read_index(&mut file, length)?;
         let movie = Movie::parse(&moov)?;
         let mut descriptions = Vec::new();
         let mut tracks = Vec::new();
-        for trak in movie.tracks {
+        for (trak, quicktime) in movie.tracks {
             let kind = match trak.mdia_box.hdlr_box.handler_type {
                 HdlrBox::HANDLER_TYPE_VIDE => MediaKind::Video,
                 HdlrBox::HANDLER_TYPE_SOUN => MediaKind::Audio,
@@ -78,7 +82,13 @@ impl Mp4 {
             let Some(entry) = trak.mdia_box.minf_box.stbl_box.stsd_box.entries.first() else {
                 continue;
             };
-            let coding = coding_of(entry);
+            let coding = match (quicktime, entry) {
+                (Some(esds), _) => mpeg4_audio(&esds, 0),
+                (None, _) if is_turned(&trak) && kind == MediaKind::Video => {
+                    Coding::Foreign("a picture that players turn, as phones record it".into())
+                }
+                (None, entry) => coding_of(entry),
+            };
             let shift = edit_shift(&trak, &movie.header);
             let id = trak.tkhd_box.track_id;
             let timescale = trak.mdia_box.mdhd_box.timescale;
@@ -105,7 +115,7 @@ impl Mp4 {
         }
         let seconds = movie.header.duration as f64 / f64::from(movie.header.timescale.get());
         let mut opened = Self {
-            file,
+            file: Box::new(file),
             length,
             descriptions,
             tracks,
@@ -233,7 +243,7 @@ impl Mp4 {
                         return Ok(None);
                     }
                 }
-                fragments.demuxer.handle_input(Input {
+                fragments.demuxer.handle_input(demux::Input {
                     position: required.position,
                     data: &data,
                 });
@@ -297,13 +307,13 @@ impl Container for Mp4 {
 }
 
 /// The `moov` box, wherever it lies between the other boxes.
-fn read_index(file: &mut File, length: u64) -> Result<Vec<u8>, SourceError> {
+fn read_index(file: &mut dyn Input, length: u64) -> Result<Vec<u8>, SourceError> {
     let mut position = 0;
     while position < length {
         let mut header = Vec::new();
         file.seek(SeekFrom::Start(position))
             .map_err(SourceError::Read)?;
-        Read::by_ref(file)
+        (&mut *file)
             .take(BoxHeader::MAX_SIZE as u64)
             .read_to_end(&mut header)
             .map_err(SourceError::Read)?;
@@ -341,7 +351,8 @@ fn read_index(file: &mut File, length: u64) -> Result<Vec<u8>, SourceError> {
 /// unusual format (time codes, camera data) does not hide the others.
 struct Movie {
     header: MvhdBox,
-    tracks: Vec<TrakBox>,
+    /// With the decoder's description where it lies deeper, as in QuickTime.
+    tracks: Vec<(TrakBox, Option<EsdsBox>)>,
     fragmented: bool,
 }
 
@@ -367,8 +378,10 @@ impl Movie {
             moov = rest;
             match parsed.box_type {
                 MvhdBox::TYPE => header = Some(MvhdBox::decode(this).map_err(malformed)?.0),
-                TrakBox::TYPE => match TrakBox::decode(this) {
-                    Ok((trak, _)) => tracks.push(trak),
+                TrakBox::TYPE => match decode_trak(this) {
+                    Ok(track) => tracks.push(track),
+                    // A track of the camera's own data is no loss, one of sound would be.
+                    Err(error) if is_media(this) => return Err(malformed(error)),
                     Err(error) => tracing::debug!(%error, "a track is left out"),
                 },
                 BoxType::Normal(kind) if &kind == b"mvex" => fragmented = true,
@@ -382,6 +395,39 @@ impl Movie {
             fragmented,
         })
     }
+}
+
+/// Decodes a track. QuickTime describes MPEG-4 sound one level deeper and after fields that MP4 has
+/// not (QuickTime File Format, sound sample description version 1); such a description is taken
+/// out, and the rest decoded without it.
+fn decode_trak(trak: &[u8]) -> shiguredo_mp4::Result<(TrakBox, Option<EsdsBox>)> {
+    let error = match TrakBox::decode(trak) {
+        Ok((decoded, _)) => return Ok((decoded, None)),
+        Err(error) => error,
+    };
+    let find = |name: &[u8; 4]| trak.windows(4).position(|window| window == name);
+    let (Some(entry), Some(esds)) = (find(b"mp4a"), find(b"esds")) else {
+        return Err(error);
+    };
+    let description = trak.get(esds.saturating_sub(4)..).unwrap_or_default();
+    let (description, _) = EsdsBox::decode(description)?;
+    let mut plain = trak.to_vec();
+    // An entry of a name that means nothing is not looked into.
+    plain[entry..entry + 4].copy_from_slice(b"qt4a");
+    Ok((TrakBox::decode(&plain)?.0, Some(description)))
+}
+
+/// Whether the handler of an undecodable track is that of picture or sound.
+fn is_media(trak: &[u8]) -> bool {
+    let handler = trak.windows(4).position(|window| window == b"hdlr");
+    let kind = handler.and_then(|at| trak.get(at + 12..at + 16));
+    matches!(kind, Some(b"vide" | b"soun"))
+}
+
+/// Whether the display matrix turns the picture (ISO/IEC 14496-12 section 6.2.2).
+fn is_turned(trak: &TrakBox) -> bool {
+    let [a, b, _, c, d, ..] = trak.tkhd_box.matrix;
+    !(a > 0 && d > 0 && b == 0 && c == 0)
 }
 
 /// What the first edits of a track add to its times: a pause before it, and media left out at its
@@ -421,22 +467,7 @@ fn coding_of(entry: &SampleEntry) -> Coding {
             channels: opus.dops_box.output_channel_count,
         },
         SampleEntry::Mp4a(audio) => {
-            let config = &audio.esds_box.es.dec_config_descr;
-            let mut parameters = AudioCodecParameters::new();
-            match (config.object_type_indication, &config.dec_specific_info) {
-                // ISO/IEC 14496-1 table 5: MPEG-4 audio and the MPEG-2 AAC profiles.
-                (0x40 | 0x66..=0x68, Some(info)) => {
-                    parameters
-                        .for_codec(CODEC_ID_AAC)
-                        .with_extra_data(info.payload.clone().into());
-                }
-                (0x69 | 0x6b, _) => {
-                    parameters.for_codec(CODEC_ID_MP3);
-                }
-                _ => return foreign("MPEG-4 audio of an unusual kind"),
-            }
-            parameters.with_sample_rate(u32::from(audio.audio.samplerate.integer));
-            Coding::Decodable(Box::new(parameters))
+            mpeg4_audio(&audio.esds_box, audio.audio.samplerate.integer.into())
         }
         SampleEntry::Flac(flac) => match flac.dfla_box.metadata_blocks.first() {
             Some(stream_info) => {
@@ -450,6 +481,27 @@ fn coding_of(entry: &SampleEntry) -> Coding {
         },
         other => Coding::Foreign(foreign_name(other.box_type())),
     }
+}
+
+fn mpeg4_audio(description: &EsdsBox, rate: u32) -> Coding {
+    let config = &description.es.dec_config_descr;
+    let mut parameters = AudioCodecParameters::new();
+    match (config.object_type_indication, &config.dec_specific_info) {
+        // ISO/IEC 14496-1 table 5: MPEG-4 audio and the MPEG-2 AAC profiles.
+        (0x40 | 0x66..=0x68, Some(info)) => {
+            parameters
+                .for_codec(CODEC_ID_AAC)
+                .with_extra_data(info.payload.clone().into());
+        }
+        (0x69 | 0x6b, _) => {
+            parameters.for_codec(CODEC_ID_MP3);
+        }
+        _ => return Coding::Foreign("MPEG-4 audio of an unusual kind".into()),
+    }
+    if rate > 0 {
+        parameters.with_sample_rate(rate);
+    }
+    Coding::Decodable(Box::new(parameters))
 }
 
 fn foreign_name(kind: BoxType) -> String {

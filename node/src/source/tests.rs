@@ -288,6 +288,28 @@ fn sound_that_is_encoded_anew_keeps_its_time() {
 }
 
 #[test]
+fn the_demo_loops() {
+    let mut source = Source::demo().unwrap();
+    assert_eq!(source.duration(), Some(Duration::from_secs(10)));
+    let codecs: Vec<_> = source.tracks().iter().map(|t| t.codec).collect();
+    assert_eq!(codecs, [Codec::H264, Codec::Opus]);
+    let last = (0..1600)
+        .map(|_| source.next_frame().unwrap().unwrap())
+        .last();
+    assert!(last.unwrap().due > Duration::from_secs(15));
+}
+
+#[test]
+fn quicktime() {
+    let mut source = open("formats/h264-aac.mov", Playback::Once);
+    let codecs: Vec<_> = source.tracks().iter().map(|t| t.codec).collect();
+    assert_eq!(codecs, [Codec::H264, Codec::Opus]);
+    let audio = frames(&mut source).into_iter().filter(|f| f.track == 1);
+    let sound: Vec<_> = audio.map(|f| (f.timestamp, f.data)).collect();
+    assert!(beeps(&sound).len() >= 2);
+}
+
+#[test]
 fn files_of_sound_alone() {
     for name in ["formats/opus.ogg", "formats/mp3.mp3"] {
         let mut source = open(name, Playback::Once);
@@ -328,6 +350,7 @@ fn what_webrtc_cannot_carry_names_the_reason_and_the_remedy() {
     assert!(error("formats/h264-bframes-opus.mkv", once).contains("B-frames"));
     assert!(error("formats/hevc-aac.mp4", once).contains("HEVC"));
     assert!(error("formats/mpeg4-mp3.avi", once).contains("AVI"));
+    assert!(error("formats/h264-turned-aac.mp4", once).contains("players turn"));
     let sound_only = error("formats/h264-pcm.mov", once);
     assert!(sound_only.contains("-c:v copy"), "{sound_only}");
 }
