@@ -1,27 +1,23 @@
 //! One link: a peer connection of the WebRTC crate, and what the engine knows beside it.
 
+mod channels;
+mod setup;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan::id::LinkKey;
-use banyan::limits::{MAX_CANDIDATES, MAX_PEER_MESSAGE};
-use banyan::relay::packet::Packet;
+use banyan::limits::MAX_PEER_MESSAGE;
+use banyan::relay::packet::{Packet, TrackIndex};
 use bytes::{Bytes, BytesMut};
-use rtc::data_channel::{RTCDataChannelInit, RTCDataChannelMessage};
-use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as Profile;
-use rtc::interceptor::{Packet as Tapped, Registry, Slot};
-use rtc::peer_connection::certificate::RTCCertificate;
-use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::setting_engine::{
-    SctpMaxMessageSize, SettingEngineBuilder,
-};
+use rtc::data_channel::RTCDataChannelMessage;
+use rtc::interceptor::Packet as Tapped;
+use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
-use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
-use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
-use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtcp::Packet as Rtcp;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
@@ -29,33 +25,17 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::demux::{Demux, is_dtls, is_stun};
 use super::feedback;
 use super::media::Media;
-use super::sdp::{LocalTransport, Remote, Setup, transport_only};
+use super::sdp::LocalTransport;
 use super::socket::Datagram;
-use super::tap::{Inbox, SLOT, Tap};
-use super::{Channel, CloseReason, EngineError, EngineEvent, MessageData, candidate};
+use super::tap::Inbox;
+use super::{Channel, CloseReason, EngineError, EngineEvent, MessageData};
+use channels::{Channels, message_data};
 
-/// From the moment both descriptions are known until everything is open. A pair that cannot
-/// reach each other must get another parent within 5 s, the tracker's round trip included.
-pub(super) const CONNECT_TIME: Duration = Duration::from_secs(4);
+pub(super) use setup::{Ciphers, Seed};
 
 /// ICE checks while connecting: this often at first, less often when that did not help. The
 /// crate's own 200 ms make every link 200 ms late.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Checks per candidate pair before it is given up, so that a peer's candidates are no way to
-/// have strangers flooded: at the pace of `check_pace`, all of [`CONNECT_TIME`].
-const CHECKS_PER_PAIR: u16 = 100;
-
-/// Consent checks on an established link (RFC 7675 asks for one each 5 s), and the silence after
-/// which it is dropped. Whoever feeds on the link notices long before that; this frees what is
-/// left.
-const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
-const SILENT: Duration = Duration::from_secs(4);
-const GONE: Duration = Duration::from_secs(4);
-
-/// SRTP packets an older one may be behind the newest: a repair asked over two hops is a second
-/// old, which is 300 packets at 2.5 Mbit/s. The crate's default of 64 refuses them.
-const REPLAY_WINDOW: usize = 4096;
 
 /// Bytes a link may have waiting for a full socket. Past that, packets are dropped as a full
 /// router would: repair and key frames are the node's business.
@@ -75,28 +55,6 @@ const TIMER_MIN: Duration = Duration::from_millis(1);
 /// Least time between two receiver reports (RFC 3550 section 6.2 would allow 5 s; a parent that
 /// adapts wants to know sooner).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Which ciphers are offered to protect media.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ciphers {
-    /// AES-GCM first: 0.4 us per packet.
-    Any,
-    /// Nothing but AES-GCM. Browsers prefer the ten times slower HMAC-SHA1 when they may choose.
-    GcmOnly,
-}
-
-/// What a link is made from.
-pub(super) struct Seed<'a> {
-    pub(super) key: LinkKey,
-    /// Counts the engine's links, so that the newer of two at one address is known.
-    pub(super) born: u64,
-    pub(super) local: LocalTransport,
-    pub(super) certificate: &'a RTCCertificate,
-    pub(super) ciphers: Ciphers,
-    /// Our RTCP source identifier.
-    pub(super) reporter: u32,
-    pub(super) addresses: &'a [SocketAddr],
-}
 
 /// A peer connection and its surroundings.
 pub(super) struct Link {
@@ -150,190 +108,7 @@ pub(super) enum Stage {
     Connected,
 }
 
-struct Channels {
-    control: usize,
-    pulse: usize,
-    open: [bool; 2],
-}
-
 impl Link {
-    /// A link that is about to offer.
-    pub(super) fn offering(now: Instant, seed: Seed<'_>) -> Result<Self, EngineError> {
-        let mut link = Self::new(now, seed, RTCDtlsRole::Auto, true)?;
-        let offer = link.connection.create_offer(None)?;
-        link.connection.set_local_description(now, offer)?;
-        Ok(link)
-    }
-
-    /// A link that answers `remote` in role `setup`.
-    pub(super) fn answering(
-        now: Instant,
-        seed: Seed<'_>,
-        remote: &Remote,
-        setup: Setup,
-    ) -> Result<Self, EngineError> {
-        let role = if setup == Setup::Active {
-            RTCDtlsRole::Client
-        } else {
-            RTCDtlsRole::Server
-        };
-        let mut link = Self::new(now, seed, role, remote.channels.is_some())?;
-        let offer = RTCSessionDescription::offer(transport_only(remote, remote.setup))?;
-        link.connection.set_remote_description(now, offer)?;
-        let answer = link.connection.create_answer(None)?;
-        link.connection.set_local_description(now, answer)?;
-        link.connecting(now);
-        link.add_candidates(now, &remote.candidates);
-        Ok(link)
-    }
-
-    fn new(
-        now: Instant,
-        seed: Seed<'_>,
-        role: RTCDtlsRole,
-        with_channels: bool,
-    ) -> Result<Self, EngineError> {
-        let profiles = match seed.ciphers {
-            Ciphers::Any => vec![
-                Profile::Srtp_Aead_Aes_128_Gcm,
-                Profile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-            ],
-            Ciphers::GcmOnly => vec![Profile::Srtp_Aead_Aes_128_Gcm],
-        };
-        let message = SctpMaxMessageSize::Bounded(MAX_PEER_MESSAGE as u32);
-        let settings = SettingEngineBuilder::new()
-            .with_ice_credentials(seed.local.ufrag.clone(), seed.local.pwd.clone())
-            .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_PER_PAIR))
-            .with_ice_timeouts(Some(SILENT), Some(GONE), Some(CONSENT_INTERVAL))
-            .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-            .with_answering_dtls_role(role)
-            .with_srtp_protection_profiles(profiles)
-            .with_srtp_replay_protection_window(REPLAY_WINDOW)
-            .with_sctp_max_message_size(message)
-            .build();
-        let configuration = RTCConfigurationBuilder::new()
-            .with_certificates(vec![seed.certificate.clone()])
-            .build();
-        let inbox = Inbox::default();
-        let registry = Registry::new().with(Slot::Custom(SLOT), Tap::new(inbox.clone()));
-        let mut connection = RTCPeerConnectionBuilder::new()
-            .with_configuration(configuration)
-            .with_setting_engine(settings)
-            .with_interceptor_registry(registry)
-            .build(now)?;
-        let channels = with_channels
-            .then(|| Channels::create(&mut connection))
-            .transpose()?;
-        let mut link = Self {
-            key: seed.key,
-            born: seed.born,
-            local: seed.local,
-            stage: Stage::Offering,
-            media: Media::default(),
-            cname: String::new(),
-            queue: VecDeque::new(),
-            queued: 0,
-            deadline: None,
-            fed: true,
-            dirty: true,
-            ended: None,
-            gcm_only: seed.ciphers == Ciphers::GcmOnly,
-            connection: Box::new(connection),
-            inbox,
-            channels,
-            addresses: Vec::new(),
-            peers: Vec::new(),
-            early: Vec::new(),
-            ice_up: false,
-            secure: false,
-            path: None,
-            reporter: seed.reporter,
-            next_report: None,
-            checking_since: now,
-            last_check: None,
-            unreadable: 0,
-        };
-        for address in seed.addresses {
-            link.add_local(*address);
-        }
-        Ok(link)
-    }
-
-    /// Takes the parent's answer.
-    pub(super) fn answered(&mut self, now: Instant, remote: &Remote) -> Result<(), EngineError> {
-        let setup = if remote.setup == Setup::Passive {
-            Setup::Passive
-        } else {
-            Setup::Active
-        };
-        let answer = RTCSessionDescription::answer(transport_only(remote, setup))?;
-        self.connection.set_remote_description(now, answer)?;
-        self.connecting(now);
-        self.add_candidates(now, &remote.candidates);
-        let early = std::mem::take(&mut self.early);
-        self.add_candidates(now, &early);
-        Ok(())
-    }
-
-    fn connecting(&mut self, now: Instant) {
-        self.stage = Stage::Connecting(now + CONNECT_TIME);
-        self.checking_since = now;
-        self.last_check = None;
-        self.fed = true;
-    }
-
-    fn add_candidates(&mut self, now: Instant, candidates: &[String]) {
-        for text in candidates {
-            // One bad line among many is no reason to give up the others.
-            if let Err(error) = self.add_candidate(now, text) {
-                tracing::debug!(%error, "candidate in a session description");
-            }
-        }
-    }
-
-    /// Takes one of the peer's candidates; empty ends them.
-    pub(super) fn add_candidate(&mut self, now: Instant, text: &str) -> Result<(), EngineError> {
-        if text.trim().is_empty() {
-            return Ok(());
-        }
-        let Some(remote) = candidate::remote(text)? else {
-            return Ok(());
-        };
-        if self.stage == Stage::Offering {
-            if self.early.len() < MAX_CANDIDATES {
-                self.early.push(text.to_owned());
-            }
-            return Ok(());
-        }
-        if self.peers.contains(&remote.addr) || self.peers.len() == MAX_CANDIDATES {
-            return Ok(());
-        }
-        self.peers.push(remote.addr);
-        let init = RTCIceCandidateInit {
-            candidate: remote.line,
-            ..Default::default()
-        };
-        self.connection.add_remote_candidate(init)?;
-        self.checking_since = now;
-        self.dirty = true;
-        Ok(())
-    }
-
-    fn add_local(&mut self, address: SocketAddr) {
-        if self.addresses.contains(&address) {
-            return;
-        }
-        let candidate = candidate::host(address, self.addresses.len());
-        self.addresses.push(address);
-        let init = RTCIceCandidateInit {
-            candidate,
-            ..Default::default()
-        };
-        if let Err(error) = self.connection.add_local_candidate(init) {
-            tracing::debug!(%error, %address, "local candidate");
-        }
-    }
-
     pub(super) const fn connected(&self) -> bool {
         matches!(self.stage, Stage::Connected)
     }
@@ -351,9 +126,6 @@ impl Link {
             self.add_local(local);
         } else if !is_dtls(bytes) {
             self.unreadable += 1;
-            if self.unreadable > MAX_UNREADABLE && self.connected() {
-                self.ended.get_or_insert(CloseReason::Unreadable);
-            }
         }
         let datagram = TaggedBytesMut {
             now,
@@ -413,8 +185,13 @@ impl Link {
             self.handle_event(event);
         }
         let link = self.key;
-        for (at, packet) in self.inbox.take() {
+        let taken = self.inbox.take();
+        if !taken.is_empty() {
             self.unreadable = 0;
+        } else if self.unreadable > MAX_UNREADABLE && self.connected() {
+            self.ended.get_or_insert(CloseReason::Unreadable);
+        }
+        for (at, packet) in taken {
             match packet {
                 Tapped::Rtp(packet) => {
                     if let Some(packet) = self.media.receive(at, packet) {
@@ -534,7 +311,7 @@ impl Link {
         }
     }
 
-    pub(super) fn send_packets(&mut self, now: Instant, packets: &[std::sync::Arc<Packet>]) {
+    pub(super) fn send_packets(&mut self, now: Instant, packets: &[Arc<Packet>]) {
         if !self.connected() {
             return;
         }
@@ -545,7 +322,13 @@ impl Link {
         }
     }
 
-    pub(super) fn send_sender_report(&mut self, now: Instant, track: u8, ntp: u64, rtp: u32) {
+    pub(super) fn send_sender_report(
+        &mut self,
+        now: Instant,
+        track: TrackIndex,
+        ntp: u64,
+        rtp: u32,
+    ) {
         let cname = &self.cname;
         if let Some(track) = self.media.track(track) {
             let report = feedback::sender_report(now, track, ntp, rtp, cname);
@@ -553,7 +336,7 @@ impl Link {
         }
     }
 
-    pub(super) fn request_packets(&mut self, now: Instant, track: u8, seqs: &[u16]) {
+    pub(super) fn request_packets(&mut self, now: Instant, track: TrackIndex, seqs: &[u16]) {
         if let Some(ssrc) = self.media.track(track).map(|t| t.line.ssrc) {
             for nack in feedback::nacks(self.reporter, ssrc, seqs) {
                 self.send_rtcp(now, vec![nack]);
@@ -561,7 +344,7 @@ impl Link {
         }
     }
 
-    pub(super) fn request_key_frame(&mut self, now: Instant, track: u8) {
+    pub(super) fn request_key_frame(&mut self, now: Instant, track: TrackIndex) {
         if let Some(ssrc) = self.media.track(track).map(|t| t.line.ssrc) {
             self.send_rtcp(now, vec![feedback::picture_loss(self.reporter, ssrc)]);
         }
@@ -623,63 +406,5 @@ impl Link {
             tracing::debug!(%error, "close");
         }
         self.drain(now, demux);
-    }
-}
-
-impl Channels {
-    fn create(connection: &mut RTCPeerConnection) -> Result<Self, EngineError> {
-        let control = RTCDataChannelInit {
-            negotiated: Some(0),
-            ..Default::default()
-        };
-        let pulse = RTCDataChannelInit {
-            negotiated: Some(1),
-            ordered: false,
-            max_retransmits: Some(0),
-            ..Default::default()
-        };
-        Ok(Self {
-            control: connection
-                .create_data_channel("control", Some(control))?
-                .id(),
-            pulse: connection.create_data_channel("pulse", Some(pulse))?.id(),
-            open: [false; 2],
-        })
-    }
-
-    const fn id(&self, channel: Channel) -> usize {
-        match channel {
-            Channel::Control => self.control,
-            Channel::Pulse => self.pulse,
-        }
-    }
-
-    fn name(&self, id: usize) -> Option<Channel> {
-        if id == self.control {
-            Some(Channel::Control)
-        } else if id == self.pulse {
-            Some(Channel::Pulse)
-        } else {
-            None
-        }
-    }
-
-    fn opened(&mut self, id: usize) {
-        match self.name(id) {
-            Some(Channel::Control) => self.open[0] = true,
-            Some(Channel::Pulse) => self.open[1] = true,
-            None => {}
-        }
-    }
-}
-
-fn message_data(message: RTCDataChannelMessage) -> Option<MessageData> {
-    if message.is_string {
-        // RFC 8831 section 6.6: a string is UTF-8; what is not is no message.
-        String::from_utf8(message.data.to_vec())
-            .ok()
-            .map(MessageData::Text)
-    } else {
-        Some(MessageData::Binary(message.data.freeze()))
     }
 }

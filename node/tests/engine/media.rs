@@ -275,3 +275,23 @@ fn a_lost_rollover_ends_the_link() {
         .await;
     });
 }
+
+#[test]
+fn a_burst_arrives_whole() {
+    run(async {
+        let mut pair = Pair::new("127.0.0.1").connected().await;
+        let link = pair.link;
+        // What a child that resumes is sent at once.
+        let sent: Vec<Arc<Packet>> = (100_000..100_300).map(|seq| packet(VIDEO, seq)).collect();
+        pair.parent.send_packets(Instant::now(), link, &sent);
+        pair.parent.flush(Instant::now());
+        std::thread::sleep(Duration::from_millis(50));
+        let mut got = Vec::new();
+        pair.until(|p| {
+            got.extend(packets(&mut p.at_child));
+            got.len() >= 290
+        })
+        .await;
+        assert!(pair.at_child.len() < 5, "{:?}", pair.at_child);
+    });
+}
