@@ -75,8 +75,7 @@ async fn open(file: &Path, looped: bool) -> anyhow::Result<Source> {
         Playback::Once
     };
     let opened = tokio::task::spawn_blocking(move || Source::open(&path, playback));
-    let source = opened.await.context("opening the file")?;
-    source.with_context(|| format!("{} cannot be broadcast", file.display()))
+    Ok(opened.await.context("opening the file")??)
 }
 
 async fn broadcast(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use banyan::limits::MAX_TRACKER_FRAME;
 use banyan::wire::codec::{Encoding, Frame, decode_binary, encode};
 use banyan::wire::tracker::{ClientMessage, ServerMessage};
@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -91,6 +91,18 @@ pub async fn run(
     }
 }
 
+/// A WebSocket error without the library's own prefix.
+fn words(error: tungstenite::Error) -> String {
+    match error {
+        tungstenite::Error::Io(error) => error.to_string(),
+        tungstenite::Error::Http(response) => format!(
+            "it answers {} to a WebSocket request; is this a tracker?",
+            response.status()
+        ),
+        error => error.to_string(),
+    }
+}
+
 enum Ended {
     NodeStops,
     TrackerClosed,
@@ -137,7 +149,7 @@ async fn session(
     let (socket, _) = timeout(CONNECT_TIMEOUT, connect)
         .await
         .with_context(|| format!("the tracker {tracker} did not answer"))?
-        .with_context(|| format!("the tracker {tracker} cannot be reached"))?;
+        .map_err(|error| anyhow!("the tracker {tracker} cannot be reached: {}", words(error)))?;
     *failures = 0;
     if events.send(LinkEvent::Up { authority }).await.is_err() {
         return Ok(Ended::NodeStops);
