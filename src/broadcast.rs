@@ -1,8 +1,9 @@
 //! One stream, as its tracker sees it: its root, its tree, and who waits.
 //!
-//! Each verb of the protocol has a room: [`join`], [`link`] (what the two ends of a connection
-//! say to each other), [`heal`] (reports, departures, returns), [`root`] (the broadcaster's own
-//! messages), [`suspicion`] (what children say of a parent). [`queue`] finds parents for those who wait, [`status`] and [`view`] tell people.
+//! Each verb of the protocol has a room: `join`, `link` (what the two ends of a connection say to
+//! each other), `heal` (reports, departures, returns), `root` (the broadcaster's own messages),
+//! `suspicion` (what children say of a parent). `queue` finds parents for those who wait, `status`
+//! and `view` tell people.
 //!
 //! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
 //! sessions. After each verb it calls [`Broadcast::settle`], which places whoever can be placed.
@@ -33,6 +34,7 @@ use crate::wire::tracker::{ErrorCode, PeerClass, ServerMessage, StreamState};
 use heal::Place;
 use member::Member;
 use queue::Queue;
+pub use root::PublishError;
 use root::Root;
 use status::Status;
 use view::Views;

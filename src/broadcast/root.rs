@@ -103,6 +103,7 @@ impl Broadcast {
             self.tell_status(now);
             return Ok(());
         }
+        let follows = self.follows(&arrival.node);
         if self.root.is_some() {
             self.end(now);
         }
@@ -120,6 +121,7 @@ impl Broadcast {
         // A peer that was just inserted has no parent, so this does not fail.
         let _ = self.tree.set_root(handle);
         self.tell_status(now);
+        self.follow(arrival.node, follows);
         Ok(())
     }
 

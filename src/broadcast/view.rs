@@ -87,6 +87,11 @@ impl Broadcast {
         }
     }
 
+    /// Whether a peer is told about the tree around it.
+    pub(super) fn follows(&self, node: &NodeId) -> bool {
+        self.views.followers.contains(node)
+    }
+
     /// One page of the tree.
     pub fn page(&self, now: Instant, query: &TreeQuery) -> TreePage {
         let limit = query.limit.unwrap_or(MAX_TREE_PAGE).clamp(1, MAX_TREE_PAGE);

@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
+use crate::virtual_clock::start;
 
 fn node(n: usize) -> NodeId {
     let mut bytes = [0; 16];
@@ -363,14 +364,6 @@ fn compare(tree: &Tree, naive: &Naive) {
     assert_eq!(tree.per_depth(), per_depth);
     assert_eq!(tree.free_slots(Class::Native), offered[0]);
     assert_eq!(tree.free_slots(Class::Browser), offered[1]);
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test needs one instant to start from"
-)]
-fn start() -> Instant {
-    Instant::now()
 }
 
 proptest! {

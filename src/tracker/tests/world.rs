@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 
 use crate::id::{Epoch, Generation, LinkId, LinkKey, NodeId, StreamId};
 use crate::tracker::{Input, Output, SessionId, Tracker, TrackerConfig};
+use crate::virtual_clock::start;
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::announcement::{
     CHALLENGE_DOMAIN, Codec, SignedStreamInfo, StreamInfo, TrackInfo, sign, stream_id,
@@ -66,14 +67,6 @@ pub(super) fn info(epoch: u64) -> StreamInfo {
         }],
         cname: "banyan".into(),
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test needs one instant to start from"
-)]
-fn start() -> Instant {
-    Instant::now()
 }
 
 impl World {
