@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
-pub(crate) use line::{Line, Outgoing};
+pub(crate) use line::{Inbox, Line, Outbox, Outgoing};
 
 /// Commands that wait for the core, from all sessions together: some milliseconds of its work.
 const COMMANDS: usize = 1024;

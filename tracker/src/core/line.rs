@@ -33,10 +33,22 @@ pub(super) struct Outlet {
     ice_servers: Vec<IceServer>,
 }
 
-/// The session's end; dropping it tells the core that the session is over.
+/// The session's end.
 pub(crate) struct Line {
+    /// What it says.
+    pub(crate) outbox: Outbox,
+    /// What it is told.
+    pub(crate) inbox: Inbox,
+}
+
+/// From a session to the core; dropping it tells the core that the session is over.
+pub(crate) struct Outbox {
     session: SessionId,
     commands: mpsc::Sender<Command>,
+}
+
+/// From the core to a session.
+pub(crate) struct Inbox {
     queue: mpsc::Receiver<Outgoing>,
     shared: Arc<Shared>,
 }
@@ -63,10 +75,11 @@ pub(super) fn line(
         ice_servers,
     };
     let line = Line {
-        session,
-        commands,
-        queue: receiver,
-        shared,
+        outbox: Outbox { session, commands },
+        inbox: Inbox {
+            queue: receiver,
+            shared,
+        },
     };
     (outlet, line)
 }
@@ -103,16 +116,18 @@ impl Outlet {
     }
 }
 
-impl Line {
+impl Outbox {
     /// Passes a message of the peer to the core; waits while the core is busy.
-    pub(crate) async fn tell(&self, message: ClientMessage) -> Result<(), Stopped> {
+    pub(crate) async fn send(&self, message: ClientMessage) -> Result<(), Stopped> {
         let session = self.session;
         self.commands
             .send(Command::Message { session, message })
             .await
             .map_err(|_| Stopped)
     }
+}
 
+impl Inbox {
     /// The next thing the core wants of this session; none once the core is gone. Loses nothing
     /// when it is cancelled.
     pub(crate) async fn next(&mut self) -> Option<Outgoing> {
@@ -142,7 +157,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Outbox {
     fn drop(&mut self) {
         let session = self.session;
         let command = Command::Disconnected { session };

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use banyan::wire::tracker::ErrorCode;
+use banyan::wire::codec::Encoding;
+use banyan::wire::tracker::{ErrorCode, ServerMessage};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::write;
 
 pub(super) const NORMAL: CloseCode = CloseCode::Normal;
 pub(super) const PROTOCOL: CloseCode = CloseCode::Protocol;
@@ -58,12 +61,12 @@ pub(super) enum End {
 }
 
 impl End {
-    /// A message that decodes to nothing good.
-    pub(super) fn refuse(close: CloseCode, message: String) -> Self {
+    /// For a frame that is no message.
+    pub(super) fn refuse(close: CloseCode, message: String, unread: bool) -> Self {
         Self::Refuse {
             close,
             message: shortened(message, MAX_SENTENCE),
-            unread: false,
+            unread,
         }
     }
 
@@ -89,6 +92,7 @@ pub(super) fn close_code(error: ErrorCode) -> CloseCode {
 /// Says good-bye and waits shortly for the other side to do so.
 pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocketStream<S>,
+    encoding: Encoding,
     end: End,
 ) {
     let (code, reason, unread) = match end {
@@ -102,7 +106,17 @@ pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
             close,
             message,
             unread,
-        } => (close, message, unread),
+        } => {
+            let error = ServerMessage::Error {
+                code: ErrorCode::Malformed,
+                message: message.clone(),
+                fatal: true,
+            };
+            if let Some((frame, _)) = write::frame(encoding, &error) {
+                let _ = timeout(GOOD_BYE, socket.send(frame)).await;
+            }
+            (close, message, unread)
+        }
     };
     let frame = CloseFrame {
         code,

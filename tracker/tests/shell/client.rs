@@ -113,6 +113,7 @@ impl Peer {
 
     /// Over a connection that stands.
     pub(crate) async fn over(stream: TcpStream, encoding: Encoding, host: &str) -> Self {
+        stream.set_nodelay(true).unwrap();
         let protocol = match encoding {
             Encoding::Json => "banyan.1.json",
             Encoding::Bincode => "banyan.1.bincode",

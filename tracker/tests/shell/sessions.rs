@@ -1,9 +1,12 @@
 //! Sessions against the real core.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use banyan::limits::JOIN_BURST;
 use banyan::wire::codec::Encoding;
 use banyan::wire::tracker::{ClientMessage, Report, ServerMessage};
+use banyan_tracker::Server;
 use tokio::net::TcpSocket;
 use tokio::time::{sleep, timeout};
 
@@ -98,28 +101,66 @@ async fn the_core_learns_that_a_peer_has_gone() {
     .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_does_not_read_is_cut_and_nobody_waits_for_it() {
-    let server = start().await;
-    // A root with a small receive buffer that reads nothing once it has published.
+/// A root with a small receive buffer, to be sent more than it reads.
+async fn slow_root(server: &Server, slots: u16) -> Broadcast {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let stream = socket.connect(server.http_addr()).await.unwrap();
     let host = server.http_addr().to_string();
     let root = Peer::over(stream, Encoding::Bincode, &host).await;
-    let mut broadcast = Broadcast::start(&server, root, 1, 1000).await;
+    Broadcast::start(server, root, 1, slots).await
+}
 
-    let mut bystander = Peer::welcome(&server, Encoding::Json, 2).await;
-    let offer = "x".repeat(24 * 1024);
-    let mut longest = Duration::ZERO;
+/// Viewers that ask for a parent as often as they may, with offers of 24 KB for the root.
+async fn busy_viewers(server: &Server, broadcast: &Broadcast, nodes: Range<u8>) -> Vec<Peer> {
     let mut viewers = Vec::new();
-    // Each join is one more offer for the root: 48 MB in all.
-    for node in 0..40 {
-        let mut viewer = Peer::welcome(&server, Encoding::Bincode, 100 + node).await;
-        for link in 1..=50 {
-            viewer.send(&broadcast.join(link, offer.clone())).await;
+    for node in nodes {
+        let mut viewer = Peer::welcome(server, Encoding::Bincode, node).await;
+        for link in 1..=JOIN_BURST {
+            viewer
+                .send(&broadcast.join(link, "x".repeat(24 * 1024)))
+                .await;
         }
         viewers.push(viewer);
+    }
+    viewers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_is_heard_while_its_downlink_is_busy() {
+    let server = start().await;
+    let mut broadcast = slow_root(&server, 100).await;
+    let mut viewer = broadcast.viewer(&server, Encoding::Json, 20).await;
+    let assigned = viewer
+        .until(|message| matches!(message, ServerMessage::Assigned { .. }))
+        .await;
+    let ServerMessage::Assigned { link, .. } = assigned else {
+        unreachable!()
+    };
+    // 8 MB, of which the root reads nothing.
+    let _viewers = busy_viewers(&server, &broadcast, 50..90).await;
+    let sdp = "answer".to_owned();
+    broadcast
+        .root
+        .send(&ClientMessage::Answer { link, sdp })
+        .await;
+    let sent = Instant::now();
+    viewer
+        .until(|message| matches!(message, ServerMessage::Answer { .. }))
+        .await;
+    assert!(sent.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_does_not_read_is_cut_and_nobody_waits_for_it() {
+    let server = start().await;
+    let mut broadcast = slow_root(&server, 1000).await;
+    let mut bystander = Peer::welcome(&server, Encoding::Json, 2).await;
+    let mut longest = Duration::ZERO;
+    let mut viewers = Vec::new();
+    // 31 MB.
+    for first in (50..210).step_by(10) {
+        viewers.extend(busy_viewers(&server, &broadcast, first..first + 10).await);
         // The root speaks still, so it does not count as gone.
         let report = ClientMessage::Report(Report {
             slots: 1000,
@@ -127,19 +168,15 @@ async fn a_peer_that_does_not_read_is_cut_and_nobody_waits_for_it() {
         });
         let _ = broadcast.root.try_send(&report).await;
         let asked = Instant::now();
-        bystander.send(&ClientMessage::Leave).await;
         bystander.send(&hello(2)).await;
         bystander
             .until(|message| matches!(message, ServerMessage::Error { .. }))
             .await;
         longest = longest.max(asked.elapsed());
     }
-    timeout(PATIENCE, async {
-        while !get(&server, "/metrics")
-            .await
-            .body
-            .contains("\nbanyan_sessions_too_slow_total 1\n")
-        {
+    let cut = "\nbanyan_sessions_too_slow_total 1\n";
+    timeout(PATIENCE / 2, async {
+        while !get(&server, "/metrics").await.body.contains(cut) {
             sleep(Duration::from_millis(100)).await;
         }
     })
