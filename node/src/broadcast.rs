@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use banyan::id::Epoch;
 use banyan::peer::Role;
 use banyan::relay::clock::ntp_duration;
@@ -46,7 +46,7 @@ pub async fn run(options: Broadcast) -> anyhow::Result<()> {
     let file = match (&clip, &options.file) {
         (Some(clip), _) => clip.path().to_owned(),
         (None, Some(file)) => file.clone(),
-        (None, None) => anyhow::bail!("there is no file to broadcast"),
+        (None, None) => bail!("there is no file to broadcast"),
     };
     let looped = options.looped || options.demo;
     let source = open(&file, looped).await?;
@@ -85,10 +85,19 @@ async fn broadcast(
     embedded: Option<&EmbeddedTracker>,
 ) -> anyhow::Result<()> {
     let stream = stream_id(&key);
-    let own_tracker = embedded.map(|tracker| tracker.url().clone());
-    let tracker = own_tracker
-        .or_else(|| options.tracker.clone())
-        .context("there is no tracker to announce the stream at")?;
+    let trackers = match (embedded, &options.tracker) {
+        (Some(own), _) => Trackers {
+            public: own.url().clone(),
+            local: own.local_url().clone(),
+            lan: own.lan_url(),
+        },
+        (None, Some(url)) => Trackers {
+            public: url.clone(),
+            local: url.clone(),
+            lan: None,
+        },
+        (None, None) => bail!("there is no tracker to announce the stream at"),
+    };
     let tracks = describe(&source, epoch_now(), &mut rand::rng());
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let mut recording = None;
@@ -104,7 +113,7 @@ async fn broadcast(
             title: options.title.clone(),
             listed: options.listed,
         },
-        tracker: tracker.clone(),
+        tracker: trackers.local.clone(),
         verb: "broadcast",
         default_port: UdpPort::From(DEFAULT_UDP_PORT),
         sinks,
@@ -114,15 +123,12 @@ async fn broadcast(
         node.max_children.get_or_insert(demo::SLOTS);
     }
     let mut session = Session::start(&node, setup).await?;
-    let lan = embedded.and_then(EmbeddedTracker::lan_url);
     let ended = tokio::select! {
         ended = conduct(
         options,
         &mut session,
         source,
-        tracks,
-        &tracker,
-        lan.as_ref(),
+        tracks, &trackers
     ) => ended,
         failed = recorder::failed(recording.as_mut()) => {
             recording = None;
@@ -140,13 +146,22 @@ async fn broadcast(
     .with_context(|| format!("the broadcast of {stream} failed"))
 }
 
+/// The addresses of the broadcast's tracker.
+struct Trackers {
+    /// For everybody.
+    public: Url,
+    /// For nodes of this machine.
+    local: Url,
+    /// For machines of the local network, where `public` is of this machine alone.
+    lan: Option<Url>,
+}
+
 async fn conduct(
     options: &Broadcast,
     session: &mut Session,
     source: Source,
     tracks: StreamInfo,
-    tracker: &Url,
-    lan: Option<&Url>,
+    trackers: &Trackers,
 ) -> anyhow::Result<()> {
     let commands = session.driver.commands.clone();
     commands
@@ -170,10 +185,12 @@ async fn conduct(
                 let Some(source) = waiting_source.take() else {
                     continue;
                 };
-                invitation::print(tracker, &stream, lan).context("writing to stdout")?;
+                invitation::print(&trackers.public, &stream, trackers.lan.as_ref())
+                    .context("writing to stdout")?;
                 if options.demo {
                     relays = Some(demo::Relays::start(&invitation::watch_link(
-                        tracker, &stream,
+                        &trackers.local,
+                        &stream,
                     ))?);
                 }
                 let feed = feed(source, tracks.clone(), commands.clone());
@@ -236,7 +253,7 @@ async fn feed(
             }
         }
     }
-    anyhow::bail!("the source has stopped without a word")
+    bail!("the source has stopped without a word")
 }
 
 fn packet(packet: TrackPacket) -> Packet {

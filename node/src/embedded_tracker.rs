@@ -14,6 +14,7 @@ use crate::invitation;
 pub struct EmbeddedTracker {
     server: Server,
     url: Url,
+    local: Url,
 }
 
 impl EmbeddedTracker {
@@ -51,12 +52,18 @@ impl EmbeddedTracker {
             .await
             .context("the tracker cannot start")?;
         let url = Url::parse(&server.url()).context("the tracker's URL")?;
-        Ok(Self { server, url })
+        let local = Url::parse(&server.local_url()).context("the tracker's URL")?;
+        Ok(Self { server, url, local })
     }
 
     /// The URL people and nodes reach it by.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The URL nodes of this machine reach it by, whatever stands between it and the world.
+    pub fn local_url(&self) -> &Url {
+        &self.local
     }
 
     /// Where it listens.
