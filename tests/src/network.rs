@@ -132,3 +132,38 @@ pub fn cable(a: &Namespace, a_address: &str, b: &Namespace, b_address: &str) {
         namespace.ip(&["link", "set", end, "up"]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::turn::skip;
+
+    #[test]
+    fn a_cable_carries_packets_and_rules_drop_them() {
+        if let Err(reason) = available() {
+            return skip(&reason);
+        }
+        let (a, b) = (Namespace::new("a"), Namespace::new("b"));
+        cable(&a, "10.4.0.1/24", &b, "10.4.0.2/24");
+        let receiver = b.inside(|| UdpSocket::bind("10.4.0.2:9").unwrap());
+        let sender = a.inside(|| UdpSocket::bind("10.4.0.1:0").unwrap());
+        receiver
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        let arrives = || {
+            sender.send_to(b"hello", "10.4.0.2:9").unwrap();
+            receiver.recv(&mut [0; 9]).is_ok()
+        };
+        assert!(arrives());
+        b.nft(
+            "table inet t {\n chain c {\n type filter hook input priority 0;\n \
+             meta l4proto udp drop\n }\n}\n",
+        );
+        assert!(!arrives());
+        // This machine's own network is another one.
+        assert!(UdpSocket::bind("10.4.0.2:0").is_err());
+    }
+}
