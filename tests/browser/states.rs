@@ -59,7 +59,13 @@ fn a_page_of_a_stream_that_does_not_exist_says_so() {
     let page = Page::open(&format!("{tracker}/watch/{unknown}"), Launch::default());
     page.wait_for_state("absent", secs(5));
     page.browser.open(&format!("{tracker}/watch/nonsense"));
-    page.wait_for_state("invalid", secs(5));
+    wait_for("the page of pages that do not exist", secs(5), || {
+        let heading = page
+            .browser
+            .try_evaluate("document.querySelector('h1').innerText")
+            .ok()?;
+        (heading == "There is no such page").then_some(())
+    });
 }
 
 #[test]
