@@ -1,6 +1,6 @@
 //! Nodes behind one address, and nodes with addresses of two families.
 
-use banyan_tests::mesh::{Broadcast, Node, START};
+use banyan_tests::mesh::{Args, Broadcast, Node, START};
 use banyan_tests::network::{Namespace, available, cable};
 use banyan_tests::turn::{skip, take_turn};
 use banyan_tests::workspace::TempDir;
@@ -110,22 +110,25 @@ fn one_root_serves_both_address_families() {
     let (four, six) = (Namespace::new("four"), Namespace::new("six"));
     cable(&world, "10.7.0.1/24", &four, "10.7.0.2/24");
     cable(&world, "fd00:7::1/64", &six, "fd00:7::2/64");
-    let address = "[::]:0".parse().unwrap();
-    let args =
-        Broadcast::args_on(&directory, address, &media::clip_mp4()).with("--max-children", "2");
+    // Where nothing else is said, a node listens on both.
+    let args = Args::of(["broadcast".into(), media::clip_mp4().into_os_string()])
+        .flag("--loop")
+        .with("--tracker-listen", "[::]:0")
+        .with("--key", directory.join("stream.key"))
+        .with("--max-children", "2");
     let root = world.inside(|| Broadcast::start(&directory, args));
     let port = root.tracker.rsplit(':').next().unwrap();
-    let viewer = |namespace: &Namespace, name: &str, host: &str, udp: Option<&str>| {
+    let viewer = |namespace: &Namespace, name: &str, host: &str| {
         let link = format!("http://{host}:{port}/watch/{}", root.stream);
-        let args = Node::args_on(&directory, name, "relay", &link, udp.unwrap_or("[::]:0"));
+        let args =
+            Args::of(["relay", &link]).with("--stats", directory.join(format!("{name}.stats")));
         let node = namespace.inside(|| Node::start(&directory, name, args));
         let stats = node.wait_for_media(START);
         assert_eq!(stats.depth, Some(1), "{name}");
         node
     };
-    // One that listens on both families, and one that knows only its own.
-    let first = viewer(&four, "over-ipv4", "10.7.0.1", None);
-    let second = viewer(&six, "over-ipv6", "[fd00:7::1]", Some("[fd00:7::2]:0"));
+    let first = viewer(&four, "over-ipv4", "10.7.0.1");
+    let second = viewer(&six, "over-ipv6", "[fd00:7::1]");
     std::thread::sleep(secs(2));
     for node in [&first, &second] {
         assert_eq!(node.newest_stats().lost(), 0);

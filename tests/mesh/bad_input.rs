@@ -64,7 +64,8 @@ fn what_strangers_send_disturbs_no_stream() {
 }
 
 fn frames_that_are_no_messages(tracker: &str) {
-    let malformed = |send: &dyn Fn(&mut Session)| {
+    let malformed = |what: &str, send: &dyn Fn(&mut Session)| {
+        eprintln!("sending {what}");
         let mut session = Session::open(tracker);
         send(&mut session);
         let refusal = session.refusal();
@@ -75,17 +76,21 @@ fn frames_that_are_no_messages(tracker: &str) {
         assert!(!message.is_empty());
         refusal.close
     };
-    malformed(&|s| s.send("nonsense"));
-    malformed(&|s| s.send("{}"));
-    malformed(&|s| s.send(r#"{"hello":{"version":1}}"#));
-    malformed(&|s| s.send("[".repeat(MAX_TRACKER_FRAME)));
-    malformed(&|s| s.send_binary(vec![0; 100]));
-    let close = malformed(&|s| s.send("x".repeat(MAX_TRACKER_FRAME + 1)));
+    malformed("nonsense", &|s| s.send("nonsense"));
+    malformed("an empty message", &|s| s.send("{}"));
+    malformed("half a hello", &|s| s.send(r#"{"hello":{"version":1}}"#));
+    malformed("deep brackets", &|s| s.send("[".repeat(MAX_TRACKER_FRAME)));
+    malformed("a binary frame", &|s| s.send_binary(vec![0; 100]));
+    let close = malformed("a frame too large", &|s| {
+        s.send("x".repeat(MAX_TRACKER_FRAME + 1))
+    });
     assert_eq!(close, Some(1009), "too large, by RFC 6455");
     // A frame with a reserved bit and a reserved opcode.
-    malformed(&|s| s.send_raw(&[0xff, 0xff, 0xff, 0xff, 0xff]));
+    malformed("reserved bits", &|s| s.send_raw(&[0xff; 20]));
     // A header that announces 2^62 bytes.
-    malformed(&|s| s.send_raw(&[0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]));
+    malformed("an announced 2^62 bytes", &|s| {
+        s.send_raw(&[0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4])
+    });
 }
 
 fn messages_out_of_turn(root: &Broadcast) {

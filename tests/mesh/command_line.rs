@@ -50,7 +50,6 @@ fn arguments_that_make_no_sense() {
     let link = format!("http://127.0.0.1:1/watch/{}", StreamId::from_bytes([7; 32]));
     for (flag, value) in [
         ("--udp", "here"),
-        ("--max-children", "-1"),
         ("--max-children", "1000000"),
         ("--max-upload", "fast"),
         ("--no-such-flag", "1"),
@@ -119,7 +118,11 @@ fn keys_that_are_none_or_belong_to_somebody_else() {
     };
     refused(args(&garbage), 1, &["garbage.key"]);
     // A second root for the stream that is on air already.
-    refused(args(&directory.join("stream.key")), 1, &["already"]);
+    refused(
+        args(&directory.join("stream.key")),
+        1,
+        &["another node is broadcasting"],
+    );
     let viewer = Node::relay(&directory, "viewer", &root.link, 1);
     viewer.wait_for_media(secs(10));
 }

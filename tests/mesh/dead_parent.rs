@@ -12,8 +12,16 @@ use rustix::process::Signal;
 /// Time an orphan has until it hangs somewhere else.
 const NEW_PARENT: Duration = secs(2);
 
+/// Who lived through it.
+struct Family {
+    root: Broadcast,
+    parent: Node,
+    _children: [Node; 2],
+    _directory: TempDir,
+}
+
 /// Two children below one parent, which hangs in the root's only slot and dies by `death`.
-fn children_move_on_when(death: impl FnOnce(&mut Node)) -> (Broadcast, Node, TempDir) {
+fn children_move_on_when(death: impl FnOnce(&mut Node)) -> Family {
     let directory = TempDir::new();
     let root = Broadcast::with_slots(&directory, 1);
     let mut parent = Node::relay(&directory, "parent", &root.link, 2);
@@ -52,7 +60,12 @@ fn children_move_on_when(death: impl FnOnce(&mut Node)) -> (Broadcast, Node, Tem
         child.wait_for_more_media(secs(3));
     }
     eprintln!("new parents after {took:?}");
-    (root, parent, directory)
+    Family {
+        root,
+        parent,
+        _children: children,
+        _directory: directory,
+    }
 }
 
 #[test]
@@ -64,9 +77,8 @@ fn children_of_a_crashed_parent_move_on() {
 #[test]
 fn children_of_a_silent_parent_move_on_and_it_comes_back() {
     let _turn = take_turn();
-    let (root, parent, _directory) =
-        children_move_on_when(|parent| parent.process.signal(Signal::STOP));
-    parent.process.signal(Signal::CONT);
-    parent.wait_for_more_media(secs(15));
-    root.wait_for_peers(4, secs(10));
+    let family = children_move_on_when(|parent| parent.process.signal(Signal::STOP));
+    family.parent.process.signal(Signal::CONT);
+    family.parent.wait_for_more_media(secs(15));
+    family.root.wait_for_peers(4, secs(10));
 }

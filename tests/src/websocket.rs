@@ -80,6 +80,7 @@ impl Session {
     ///
     /// # Panics
     /// When the session ends or falls silent before.
+    #[track_caller]
     pub fn hear<T>(&mut self, mut wanted: impl FnMut(ServerMessage) -> Option<T>) -> T {
         loop {
             let message = self
@@ -97,6 +98,7 @@ impl Session {
     }
 
     /// The next error, fatal or not.
+    #[track_caller]
     pub fn error(&mut self) -> (ErrorCode, String) {
         self.hear(|message| match message {
             ServerMessage::Error { code, message, .. } => Some((code, message)),
@@ -108,6 +110,7 @@ impl Session {
     ///
     /// # Panics
     /// When the tracker does not end it within 5 s.
+    #[track_caller]
     pub fn refusal(mut self) -> Refusal {
         let mut refusal = Refusal {
             error: None,
