@@ -131,7 +131,15 @@ impl Driver {
             .context("starting the media thread")?;
         let engine = {
             let _entered = runtime.enter();
-            Engine::bind(config.engine)?
+            Engine::bind(config.engine)
+        };
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => {
+                // Dropped here, inside the program's own runtime, it would have to wait.
+                runtime.shutdown_background();
+                return Err(error.into());
+            }
         };
         let port = engine.port();
         let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);

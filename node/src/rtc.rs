@@ -212,7 +212,7 @@ pub enum EngineEvent {
 pub enum CloseReason {
     /// No path to the peer was found in time, or the one in use went silent.
     IceFailed,
-    /// There is a path, but no secure session came of it in time.
+    /// There is a path, but no secure session with open channels came of it in time.
     DtlsFailed,
     /// The peer closed it.
     Remote,

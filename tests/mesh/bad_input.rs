@@ -96,7 +96,11 @@ fn frames_that_are_no_messages(tracker: &str) {
 fn messages_out_of_turn(root: &Broadcast) {
     let mut session = Session::open(&root.tracker);
     session.tell(&join(&root.stream, offer("")));
-    assert!(session.refusal().error.is_some(), "a join before hello");
+    assert_eq!(
+        session.error().0,
+        ErrorCode::Unexpected,
+        "a join before hello"
+    );
 
     let mut session = Session::open(&root.tracker);
     session.send(r#"{"hello":{"version":999,"node":"aaaaaaaaaaaaaaaaaaaaaaaaaa","class":"browser","agent":"","slots":0}}"#);
@@ -122,20 +126,32 @@ fn others_streams(root: &Broadcast) {
     session.tell(&join(&unknown, offer("")));
     assert_eq!(session.error().0, ErrorCode::UnknownStream);
 
-    // Somebody else's stream, with a signature that is not its key's.
+    let publish = |stream: &str| {
+        ClientMessage::Publish(Publish {
+            stream: stream.parse().unwrap(),
+            epoch: Epoch(u64::MAX >> 11),
+            title: "mine now".into(),
+            listed: true,
+        })
+    };
+    // A stream that is on air.
     let mut session = Session::greet(&root.tracker, 3);
-    session.tell(&ClientMessage::Publish(Publish {
-        stream: root.stream.parse().unwrap(),
-        epoch: Epoch(u64::MAX >> 11),
-        title: "mine now".into(),
-        listed: true,
-    }));
+    session.tell(&publish(&root.stream));
+    assert_eq!(session.error().0, ErrorCode::StreamBusy);
+    // One that is not, with a signature that is not its key's. The stream's name is a valid key:
+    // the base point of RFC 8032.
+    let mut base_point = [0x66; 32];
+    base_point[0] = 0x58;
+    let other = StreamId::from_bytes(base_point).to_string();
+    let mut session = Session::greet(&root.tracker, 4);
+    session.tell(&publish(&other));
     session.hear(|message| matches!(message, ServerMessage::Challenge { .. }).then_some(()));
     session.tell(&ClientMessage::Prove {
         signature: SignatureBytes([7; 64]),
     });
-    let (code, _) = session.error();
-    assert_eq!(code, ErrorCode::BadSignature);
+    assert_eq!(session.error().0, ErrorCode::BadSignature);
+    let answer = api::get(&format!("{}/api/streams/{other}", root.tracker));
+    assert_eq!(answer.status, 404, "{}", answer.body);
     let stream = api::get(&format!("{}/api/streams/{}", root.tracker, root.stream)).json();
     assert_ne!(stream["title"], "mine now");
     assert_eq!(stream["state"], "live", "{stream}");
@@ -143,7 +159,7 @@ fn others_streams(root: &Broadcast) {
 
 fn descriptions_that_are_none(root: &Broadcast) {
     // Larger than any real one: refused by the tracker, before anybody reads it.
-    let mut session = Session::greet(&root.tracker, 4);
+    let mut session = Session::greet(&root.tracker, 5);
     session.tell(&join(&root.stream, "a".repeat(MAX_SDP + 1)));
     let refusal = session.refusal();
     assert_eq!(

@@ -156,25 +156,29 @@ fn ports_in_use() {
     let directory = TempDir::new();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let udp_address = udp.local_addr().unwrap().to_string();
-    let tcp_address = tcp.local_addr().unwrap().to_string();
+    let udp_address = udp.local_addr().unwrap();
+    let tcp_address = tcp.local_addr().unwrap();
+    let (udp_port, tcp_port) = (
+        udp_address.port().to_string(),
+        tcp_address.port().to_string(),
+    );
     let args = || {
         Args::of(["broadcast".into(), media::clip_mp4().into_os_string()])
             .with("--key", directory.join("stream.key"))
     };
     let busy_udp = args()
-        .with("--udp", &udp_address)
+        .with("--udp", udp_address.to_string())
         .with("--tracker-listen", "127.0.0.1:0")
         .with("--tracker-stun", "127.0.0.1:0");
-    refused(busy_udp, 1, &[&udp_address, "in use"]);
+    refused(busy_udp, 1, &[&udp_port, "use"]);
     let busy_tcp = args()
         .with("--udp", "127.0.0.1:0")
-        .with("--tracker-listen", &tcp_address)
+        .with("--tracker-listen", tcp_address.to_string())
         .with("--tracker-stun", "127.0.0.1:0");
-    refused(busy_tcp, 1, &[&tcp_address, "in use"]);
+    refused(busy_tcp, 1, &[&tcp_port, "use"]);
     let busy_stun = args()
         .with("--udp", "127.0.0.1:0")
         .with("--tracker-listen", "127.0.0.1:0")
-        .with("--tracker-stun", &udp_address);
-    refused(busy_stun, 1, &[&udp_address, "in use"]);
+        .with("--tracker-stun", udp_address.to_string());
+    refused(busy_stun, 1, &[&udp_port, "use"]);
 }

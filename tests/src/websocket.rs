@@ -83,12 +83,10 @@ impl Session {
     #[track_caller]
     pub fn hear<T>(&mut self, mut wanted: impl FnMut(ServerMessage) -> Option<T>) -> T {
         loop {
-            let message = self
-                .socket
-                .read()
-                .unwrap_or_else(|e| panic!("the session ended: {e}"));
-            let Message::Text(text) = message else {
-                continue;
+            let text = match self.socket.read() {
+                Ok(Message::Text(text)) => text,
+                Ok(_) => continue,
+                Err(error) => panic!("the session ended or is silent: {error}"),
             };
             let message = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
             if let Some(found) = wanted(message) {

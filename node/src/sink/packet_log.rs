@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::Context;
 use banyan::id::Epoch;
@@ -18,9 +17,6 @@ use crate::driver::Sink;
 
 /// Packets that may wait for the disk: ten seconds of a 2.5 Mbit/s stream.
 const QUEUE: usize = 4096;
-
-/// Longest time a line stays in memory.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Writes the log on a thread of its own.
 #[derive(Debug)]
@@ -95,25 +91,23 @@ fn write(
     mut file: BufWriter<File>,
     inbox: &Receiver<(Epoch, u32, Arc<Packet>)>,
 ) -> std::io::Result<()> {
-    use std::sync::mpsc::RecvTimeoutError;
-    loop {
-        match inbox.recv_timeout(FLUSH_INTERVAL) {
-            Ok((epoch, ssrc, packet)) => {
-                writeln!(
-                    file,
-                    "{epoch} {} {} {} {} {} {:016x}",
-                    packet.track,
-                    packet.seq,
-                    packet.timestamp,
-                    u8::from(packet.marker),
-                    packet.payload.len(),
-                    digest(ssrc, &packet),
-                )?;
-            }
-            Err(RecvTimeoutError::Timeout) => file.flush()?,
-            Err(RecvTimeoutError::Disconnected) => return file.flush(),
+    while let Ok(first) = inbox.recv() {
+        for (epoch, ssrc, packet) in std::iter::once(first).chain(inbox.try_iter()) {
+            writeln!(
+                file,
+                "{epoch} {} {} {} {} {} {:016x}",
+                packet.track,
+                packet.seq,
+                packet.timestamp,
+                u8::from(packet.marker),
+                packet.payload.len(),
+                digest(ssrc, &packet),
+            )?;
         }
+        // Nothing waits: whoever reads along, or finds the file after a crash, sees it all.
+        file.flush()?;
     }
+    Ok(())
 }
 
 /// A hash over everything that travels bit for bit. The same in one build of this program; logs

@@ -25,8 +25,10 @@ use crate::rtc::tap::{Inbox, SLOT, Tap};
 use crate::rtc::{EngineError, candidate};
 
 /// From the moment both descriptions are known until everything is open. A pair that cannot
-/// reach each other must get another parent within 5 s, the tracker's round trip included.
-const CONNECT_TIME: Duration = Duration::from_secs(4);
+/// reach each other must get another parent within 5 s, the tracker's round trip included. Below
+/// [`CONNECT_TIMEOUT`](banyan::limits::CONNECT_TIMEOUT): only the engine can tell a pair without a
+/// path from one whose handshake lost packets, and the latter may try again.
+const CONNECT_TIME: Duration = Duration::from_millis(3600);
 
 /// Checks per candidate pair before it is given up, so that a peer's candidates are no way to
 /// have strangers flooded: at the pace of `check_pace`, all of [`CONNECT_TIME`].
