@@ -1,9 +1,9 @@
 //! What a root takes in: a file, played by the clock as RTP.
 //!
-//! A file goes through four rooms: a container is opened ([`container`], [`mp4`], [`streams`]), its
-//! tracks are judged ([`inspect`]) and become frames on one unbroken time line ([`timeline`],
-//! [`transcode`]), and [`play()`] cuts them into packets and sends each when it is due. What WebRTC
-//! cannot carry goes through an `ffmpeg` of the broadcaster's own ([`ffmpeg`]).
+//! A file goes through four rooms: a container is opened (`container`, `mp4`, `streams`), its
+//! tracks are judged (`inspect`) and become frames on one unbroken time line (`timeline`,
+//! `transcode`), and [`play()`] cuts them into packets and sends each when it is due. What WebRTC
+//! cannot carry goes through an `ffmpeg` of the broadcaster's own (`ffmpeg`).
 
 pub(crate) mod bitstream;
 mod container;

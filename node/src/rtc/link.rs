@@ -170,7 +170,7 @@ impl Link {
 
     /// What a link that fails now has failed at.
     const fn failure(&self) -> CloseReason {
-        if self.ice_up {
+        if self.ice_up && !self.connected() {
             CloseReason::DtlsFailed
         } else {
             CloseReason::IceFailed

@@ -30,7 +30,7 @@ pub struct Flags {
     #[arg(long, env = "BANYAN_TRACKER_STUN", value_name = "ADDR")]
     pub stun: Option<StunListen>,
 
-    /// The address people reach this tracker by, such as https://tracker.example
+    /// The address people reach this tracker by, such as `https://tracker.example`
     #[arg(long, env = "BANYAN_TRACKER_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
 
