@@ -375,6 +375,7 @@ export class Peer {
     if (!current || current.connected || current.answered) return;
     const codec = this.world.unplayable(info);
     if (codec !== null) return this.#unplayable(codec);
+    this.ahead = 0;
     current.parent = parent;
     current.generation = generation;
     current.depth = depth;
