@@ -22,8 +22,6 @@ export class TreeView {
     this.outline = outline;
     this.model = new TreeModel();
     this.self = "";
-    /** While it waits, updates are kept but not drawn. */
-    this.waits = true;
     this.radius = 10;
     /** @type {Map<string, Mark>} */
     this.marks = new Map();
@@ -91,13 +89,6 @@ export class TreeView {
     this.update({ reset: true, upsert: [], remove: [], per_depth: [], hidden: 0 });
   }
 
-  /** Draws from now on: the way to the first picture has the processor for itself. */
-  show() {
-    if (!this.waits) return;
-    this.waits = false;
-    this.#arrange();
-  }
-
   /**
    * Who we are, and how the media flows.
    * @param {string} self @param {boolean} live @param {number} bits per second
@@ -112,7 +103,6 @@ export class TreeView {
   }
 
   #arrange() {
-    if (this.waits) return;
     const { width, height } = this.root.getBoundingClientRect();
     if (width < 10 || height < 10) return;
     set(this.picture, { viewBox: `0 0 ${Math.round(width)} ${Math.round(height)}` });

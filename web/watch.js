@@ -28,12 +28,8 @@ const stage = openStage({
 
 if (!stage) write(facts.title, "No stream here");
 
-/** States on the way to the first picture. */
-const ON_THE_WAY = ["connecting", "joining", "linking", "starting"];
-
 /** @param {PeerView} view */
 function render(view) {
-  if (!ON_THE_WAY.includes(view.state)) tree.show();
   const { status } = view;
   const title = status?.title || (view.state === "absent" ? "No stream here" : "Live stream");
   write(facts.title, title);
