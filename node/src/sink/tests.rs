@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use banyan::limits::MAX_PAYLOAD;
 use banyan::relay::packet::Packet;
 use banyan::wire::announcement::{Codec, MediaKind, TrackInfo};
 use bytes::Bytes;
 
 use super::depacketize::Depacketizer;
 use super::*;
+use crate::source::bitstream::put_leb128;
 use crate::source::tests::{Scratch, beeps, ffmpeg, frames, media, scratch};
 use crate::source::{Packetizer, Playback, Source, SourceFrame};
 
@@ -337,6 +339,68 @@ fn nothing_and_no_room() {
         }
         let error = recording.finish().unwrap_err();
         assert!(matches!(error, RecordingError::Write { .. }), "{error}");
+    }
+}
+
+/// Temporal units of several coded frames whose bounds fall on every place around a packet's end.
+#[test]
+fn av1_is_cut_inside_units_only() {
+    /// A unit as it comes from a file: of this type, with `size` bytes after its header.
+    fn unit(kind: u8, extension: bool, size: usize) -> Vec<u8> {
+        let mut unit = vec![kind << 3 | 0x02 | if extension { 0x04 } else { 0 }];
+        unit.extend(extension.then_some(0x20));
+        put_leb128(&mut unit, size);
+        unit.extend((0..size).map(|at| (at * 7 + size) as u8));
+        unit
+    }
+    let (sequence, delimiter, frame, tiles, padding) = (1, 2, 6, 8, 15);
+    let mut packetizer = Packetizer::new(Codec::Av1);
+    let mut depacketizer = Depacketizer::new(Codec::Av1);
+    let mut seq = 70_000;
+    for size in (1..40).chain(MAX_PAYLOAD - 40..MAX_PAYLOAD + 10) {
+        for sizes in [
+            &[size][..],
+            &[size, 1],
+            &[size, 2, 500],
+            &[3 * MAX_PAYLOAD, size, 1, 1, 2],
+            &[5, 6, 7, size, 2 * MAX_PAYLOAD, 1],
+        ] {
+            let extension = size % 2 == 1;
+            let mut sent = unit(sequence, false, 10);
+            for size in sizes {
+                sent.extend(unit(frame, extension, *size));
+            }
+            let rest = &sent[unit(sequence, false, 10).len()..];
+            let file = [
+                &unit(delimiter, false, 0)[..],
+                &unit(sequence, false, 10),
+                &unit(padding, false, 30),
+                rest,
+                &unit(tiles, false, 9),
+            ]
+            .concat();
+            let payloads = packetizer.packetize(&file.into(), true);
+            let count = payloads.len();
+            let timestamp = seq as u32;
+            let mut whole = None;
+            for (index, payload) in payloads.into_iter().enumerate() {
+                assert!(payload.len() <= MAX_PAYLOAD);
+                let flags = payload[0] & 0xc8;
+                assert_eq!(flags & 0x88, if index == 0 { 0x08 } else { 0x80 });
+                assert_eq!(flags & 0x40 == 0, index + 1 == count);
+                assert!(whole.is_none());
+                whole = depacketizer.push(&Packet {
+                    track: 0,
+                    seq,
+                    timestamp,
+                    marker: index + 1 == count,
+                    extensions: Vec::new(),
+                    payload,
+                });
+                seq += 1;
+            }
+            assert_eq!(whole.unwrap().data, sent, "{sizes:?}");
+        }
     }
 }
 

@@ -114,6 +114,8 @@ impl<'a> Bits<'a> {
 pub(crate) mod obu {
     pub(crate) const SEQUENCE_HEADER: u8 = 1;
     pub(crate) const TEMPORAL_DELIMITER: u8 = 2;
+    pub(crate) const TILE_LIST: u8 = 8;
+    pub(crate) const PADDING: u8 = 15;
     pub(crate) const HAS_SIZE: u8 = 0b10;
     pub(crate) const HAS_EXTENSION: u8 = 0b100;
 

@@ -1,18 +1,20 @@
 //! Coded frames into RTP payloads.
 
+use std::iter::Peekable;
+
 use banyan::limits::MAX_PAYLOAD;
 use banyan::wire::announcement::Codec;
 use bytes::{BufMut, Bytes, BytesMut};
-use rtc::rtp::codec::av1::Av1Payloader;
-use rtc::rtp::packetizer::Payloader;
 
-use super::bitstream::{NAL_LENGTH, length_prefixed, nal, nal_type, obus, vp9_size};
+use super::bitstream::{
+    NAL_LENGTH, length_prefixed, nal, nal_type, obu, obus, put_leb128, vp9_size,
+};
 
 /// Cuts the frames of one track into payloads of at most [`MAX_PAYLOAD`] bytes.
 ///
-/// H.264, VP8 and VP9 are cut here rather than by `rtc`: its H.264 payloader keeps one picture
-/// parameter set where a stream may have several, its VP8 picture identifiers change their width
-/// on the way, and its VP9 descriptors claim that every frame is a key frame.
+/// All are cut here rather than by `rtc`: its H.264 payloader keeps one picture parameter set where
+/// a stream may have several, its VP8 picture identifiers change their width on the way, its VP9
+/// descriptors claim that every frame is a key frame, and its AV1 payloader cuts between units.
 #[derive(Debug)]
 pub struct Packetizer {
     codec: Codec,
@@ -37,7 +39,7 @@ impl Packetizer {
             Codec::H264 => h264(frame),
             Codec::Vp8 => self.vp8(frame),
             Codec::Vp9 => self.vp9(frame, key),
-            Codec::Av1 => av1(frame),
+            Codec::Av1 => av1(frame, key),
         };
         self.picture = (self.picture + 1) & 0x7fff;
         payloads
@@ -150,12 +152,84 @@ fn h264(frame: &Bytes) -> Vec<Bytes> {
     payloads
 }
 
-/// A malformed frame is left out first: `rtc` slices by the sizes that the units state.
-fn av1(frame: &Bytes) -> Vec<Bytes> {
-    if obus(frame).is_none() {
+/// AV1 RTP payload format section 4. Without a dependency descriptor libwebrtc takes every packet
+/// with Z clear for the beginning of a frame and every one with Y clear for its end, and what it
+/// then gives to the decoder must show a picture, or it asks for a key frame. So a temporal unit,
+/// which may hold hidden frames, is cut inside its units only, never between two of them.
+fn av1(frame: &Bytes, key: bool) -> Vec<Bytes> {
+    const Z: u8 = 0x80;
+    const Y: u8 = 0x40;
+    const N: u8 = 0x08;
+    let Some(units) = obus(frame) else {
         return Vec::new();
+    };
+    let units: Vec<Vec<u8>> = (units.iter())
+        .filter(|unit| {
+            let kind = obu::kind(unit.header[0]);
+            !matches!(
+                kind,
+                obu::TEMPORAL_DELIMITER | obu::TILE_LIST | obu::PADDING
+            ) && !unit.payload.is_empty()
+        })
+        .map(|unit| {
+            let mut element = [unit.header, unit.payload].concat();
+            element[0] &= !obu::HAS_SIZE;
+            element
+        })
+        .collect();
+    let mut payloads = Vec::new();
+    let mut left = units.iter().map(Vec::as_slice).peekable();
+    let mut rest = left.next();
+    let mut flags = if key { N } else { 0 };
+    while rest.is_some() {
+        let (elements, cut) = av1_elements(&mut rest, &mut left);
+        let mut payload = BytesMut::with_capacity(MAX_PAYLOAD);
+        // The last of up to three elements needs no length.
+        let count = if elements.len() <= 3 {
+            elements.len()
+        } else {
+            0
+        };
+        payload.put_u8(flags | if cut { Y } else { 0 } | (count as u8) << 4);
+        for (index, element) in elements.iter().enumerate() {
+            if index + 1 != count {
+                put_leb128(&mut payload, element.len());
+            }
+            payload.put_slice(element);
+        }
+        payloads.push(payload.freeze());
+        flags = Z;
     }
-    Av1Payloader::default()
-        .payload(MAX_PAYLOAD, frame)
-        .unwrap_or_default()
+    payloads
+}
+
+/// Takes the elements of one packet: from `rest`, of which the packet before may have taken the
+/// beginning, and from the units that are `left` after it. Returns whether the last one is a
+/// fragment, as it is in every packet but the last.
+fn av1_elements<'a>(
+    rest: &mut Option<&'a [u8]>,
+    left: &mut Peekable<impl Iterator<Item = &'a [u8]>>,
+) -> (Vec<&'a [u8]>, bool) {
+    /// Bytes of an element's length at most.
+    const LENGTH: usize = 2;
+    /// Room that an element needs to begin in: its length, a header with extension, and a byte.
+    const START: usize = LENGTH + 3;
+    const { assert!(MAX_PAYLOAD < 1 << 14) };
+    let mut elements = Vec::new();
+    let mut room = MAX_PAYLOAD - 1;
+    while let Some(unit) = *rest {
+        let fits = room - LENGTH;
+        let follows = if left.peek().is_some() { START } else { 0 };
+        if unit.len() + follows > fits {
+            // At least a byte stays for the next packet, and every unit has two.
+            let (part, after) = unit.split_at(fits.min(unit.len() - 1));
+            elements.push(part);
+            *rest = Some(after);
+            return (elements, true);
+        }
+        elements.push(unit);
+        room = fits - unit.len();
+        *rest = left.next();
+    }
+    (elements, false)
 }

@@ -550,12 +550,15 @@ fn packets_fit_and_end_with_a_marker() {
             assert!(!payloads.is_empty(), "{name}");
             assert!(payloads.iter().all(|p| p.len() <= MAX_PAYLOAD), "{name}");
             match codec {
-                // AV1 RTP section 4.4: N marks a new coded video sequence, Z and Y fragments.
+                // AV1 RTP section 4.4: N marks a new coded video sequence. Z and Y mark fragments:
+                // without a dependency descriptor, receivers find the frame's bounds by them.
                 Codec::Av1 => {
-                    assert_eq!(payloads[0][0] & 0x08 != 0, frame.key);
-                    assert_eq!(payloads[0][0] & 0x80, 0);
-                    for pair in payloads.windows(2) {
-                        assert_eq!(pair[0][0] & 0x40 != 0, pair[1][0] & 0x80 != 0);
+                    for (index, payload) in payloads.iter().enumerate() {
+                        let first = index == 0;
+                        let last = index + 1 == payloads.len();
+                        assert_eq!(payload[0] & 0x08 != 0, first && frame.key);
+                        assert_eq!(payload[0] & 0x80 == 0, first);
+                        assert_eq!(payload[0] & 0x40 == 0, last);
                     }
                 }
                 Codec::Vp9 => {
