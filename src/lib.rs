@@ -24,4 +24,4 @@ pub mod tree;
 pub mod wire;
 
 #[cfg(test)]
-pub(crate) mod virtual_clock;
+mod virtual_clock;

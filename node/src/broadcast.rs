@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use banyan::id::Epoch;
-use banyan::peer::Role;
+use banyan::node::Role;
 use banyan::relay::clock::ntp_duration;
 use banyan::relay::packet::{Packet, TrackIndex};
 use banyan::wire::announcement::{StreamInfo, TrackInfo, stream_id};

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use banyan::id::{NodeId, StreamId};
-use banyan::node::NodeConfig;
-use banyan::peer::{PeerConfig, PeerEvent, Role};
+use banyan::node::{NodeConfig, PeerConfig, PeerEvent, Role};
 use banyan::wire::announcement::stream_id;
 use banyan::wire::tracker::{StreamState, WaitReason};
 use tokio::io::AsyncReadExt;

@@ -1,6 +1,6 @@
 //! `banyan watch` and `banyan relay`: a node below the root.
 
-use banyan::peer::Role;
+use banyan::node::Role;
 use banyan::wire::tracker::StreamState;
 
 use crate::config::Viewer;
