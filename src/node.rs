@@ -58,8 +58,9 @@ struct Totals {
 
 impl Node {
     /// A node that has not spoken to anybody.
-    pub fn new(now: Instant, config: NodeConfig) -> Self {
+    pub fn new(now: Instant, mut config: NodeConfig) -> Self {
         let capacity = Capacity::new(config.peer.slots, config.max_upload);
+        config.peer.slots = capacity.fitting();
         Self {
             peer: Peer::new(now, config.peer),
             relay: None,

@@ -21,9 +21,18 @@ use self::liveness::{Liveness, Remote};
 use self::signaling::Session;
 use self::upstream::{Attempt, Stage, Upstream};
 use crate::id::{LinkId, LinkKey, NodeId, StreamId};
+use crate::limits::HEARTBEAT_INTERVAL;
 use crate::wire::announcement::{SignedStreamInfo, StreamInfo, stream_id};
 use crate::wire::peer::{PeerMessage, StartFrom};
 use crate::wire::tracker::ClientMessage;
+
+/// Time a returning tracker or session has to take a fed node back by what it and its parent
+/// report, before the node asks for a place anew: a few reports.
+const READMISSION: Duration = Duration::from_secs(5);
+
+/// A node that is told the time this much later than it asked for was held up itself: stopped,
+/// asleep or starved.
+const HELD_UP: Duration = Duration::from_millis(2 * HEARTBEAT_INTERVAL.as_millis() as u64);
 
 /// Pause before a parent is asked for again after the tracker refused.
 const RETRY_JOIN: Duration = Duration::from_secs(2);
@@ -44,6 +53,12 @@ pub struct Peer {
     media: MediaView,
     /// When to ask for a parent again.
     join_at: Option<Instant>,
+    /// While fed: when to ask for a place, if the tracker has not taken this node back by then.
+    readmission_at: Option<Instant>,
+    /// When it last asked to be told the time.
+    due: Option<Instant>,
+    /// Whether this tracker or one before it knew the stream.
+    stream_known: bool,
     heals: u32,
     ever_attached: bool,
     left: bool,
@@ -69,6 +84,9 @@ impl Peer {
             info: None,
             media: MediaView::default(),
             join_at: None,
+            readmission_at: None,
+            due: None,
+            stream_known: false,
             heals: 0,
             ever_attached: false,
             left: false,
@@ -82,11 +100,17 @@ impl Peer {
         if self.left {
             return;
         }
+        if self.due.is_some_and(|due| now > due + HELD_UP) {
+            self.children.excuse(now);
+            for attempt in self.upstream.attempts_mut() {
+                attempt.excuse(now);
+            }
+        }
         match input {
             PeerInput::TrackerUp { authority } => self.tracker_up(authority),
             PeerInput::TrackerDown => self.session.close(),
             PeerInput::Tracker(message) => self.tracker_message(now, message),
-            PeerInput::Offer { link, sdp } => self.offer_ready(link, sdp),
+            PeerInput::Offer { link, sdp } => self.offer_ready(now, link, sdp),
             PeerInput::Answer { link, sdp } => {
                 if self.children.contains(link) {
                     self.tell_tracker(ClientMessage::Answer { link, sdp });
@@ -106,6 +130,7 @@ impl Peer {
             PeerInput::Leave => self.leave(),
         }
         self.tick(now);
+        self.due = self.deadline();
     }
 
     /// Media arrived over a link. Called for every packet, so it does nothing else. False if the
@@ -144,6 +169,7 @@ impl Peer {
             .chain(self.children.deadline())
             .chain(self.session.deadline())
             .chain(self.join_at.filter(|_| self.wants_parent()))
+            .chain(self.readmission_at.filter(|_| self.wants_readmission()))
             .min()
     }
 
@@ -250,6 +276,11 @@ impl Peer {
             && self.session.is_ready()
     }
 
+    /// Whether it is fed and its tracker may not know that.
+    fn wants_readmission(&self) -> bool {
+        self.upstream.feeding.is_some() && self.upstream.coming.is_none() && self.session.is_ready()
+    }
+
     fn tick(&mut self, now: Instant) {
         if self.left {
             return;
@@ -266,6 +297,10 @@ impl Peer {
             self.drop_child(link);
         }
         if self.wants_parent() && self.join_at.is_none_or(|at| at <= now) {
+            self.begin_join();
+        }
+        if self.wants_readmission() && self.readmission_at.is_some_and(|at| at <= now) {
+            self.readmission_at = Some(now + READMISSION);
             self.begin_join();
         }
         self.beat(now);

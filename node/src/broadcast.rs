@@ -12,6 +12,7 @@ use banyan::wire::announcement::{StreamInfo, TrackInfo, stream_id};
 use ed25519_dalek::SigningKey;
 use rand::{Rng, RngExt};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use url::Url;
 
 use crate::config::Broadcast;
@@ -27,6 +28,9 @@ use crate::stream_key;
 
 /// UDP port for media where none is given.
 const DEFAULT_UDP_PORT: u16 = 7144;
+
+/// A source that gives nothing for this long has paused, and its viewers are told so.
+const SOURCE_IDLE: Duration = Duration::from_secs(1);
 
 /// Frames that may wait between the source and the media thread.
 const FRAME_QUEUE: usize = 8;
@@ -232,7 +236,26 @@ async fn feed(
     let bases: Vec<u32> = info.tracks.iter().map(|_| rand::random()).collect();
     let (events, mut inbox) = mpsc::channel(FRAME_QUEUE);
     tokio::spawn(play(source, bases.clone(), events));
-    while let Some(event) = inbox.recv().await {
+    let mut idle = false;
+    loop {
+        let event = match timeout(SOURCE_IDLE, inbox.recv()).await {
+            Ok(Some(event)) => event,
+            Ok(None) => bail!("the source has stopped without a word"),
+            Err(_) if idle => continue,
+            Err(_) => {
+                tracing::warn!("the source gives nothing at the moment");
+                idle = true;
+                let told = commands.send(Command::SourceIdle(true)).await;
+                told.context("the media thread has ended")?;
+                continue;
+            }
+        };
+        if idle {
+            tracing::info!("the source goes on");
+            idle = false;
+            let told = commands.send(Command::SourceIdle(false)).await;
+            told.context("the media thread has ended")?;
+        }
         match event {
             PlayEvent::Clock(clock) => {
                 for command in clock_commands(&clock, &info, &bases) {
@@ -253,7 +276,6 @@ async fn feed(
             }
         }
     }
-    bail!("the source has stopped without a word")
 }
 
 fn packet(packet: TrackPacket) -> Packet {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use banyan::id::StreamId;
+use banyan::limits::MAX_TITLE;
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
@@ -60,7 +61,8 @@ pub struct Broadcast {
     #[arg(long, env = "BANYAN_KEY", value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// What the watch page calls the stream.
-    #[arg(long, env = "BANYAN_TITLE", value_name = "TEXT", default_value = "")]
+    #[arg(long, env = "BANYAN_TITLE", value_name = "TEXT", default_value = "",
+          value_parser = parse_title)]
     pub title: String,
     /// Show the stream on the tracker's front page.
     #[arg(long, env = "BANYAN_LISTED")]
@@ -189,15 +191,13 @@ impl FromStr for WatchLink {
             .map_err(|e| format!("the end of the link is no stream: {e}"))?;
         let prefix = format!("{prefix}/");
         tracker.set_path(&prefix);
-        tracker.set_query(None);
-        tracker.set_fragment(None);
         Ok(Self { tracker, stream })
     }
 }
 
 /// A tracker's address: `http` or `https`, with a host.
 fn parse_tracker(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+    let mut url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!(
             "a link begins with http:// or https://, this one with {}:",
@@ -207,7 +207,25 @@ fn parse_tracker(text: &str) -> Result<Url, String> {
     if url.host_str().is_none_or(str::is_empty) {
         return Err("the link names no host".into());
     }
+    url.set_query(None);
+    url.set_fragment(None);
+    if !url.path().ends_with('/') {
+        // What is relative to it lies below it.
+        let folder = format!("{}/", url.path());
+        url.set_path(&folder);
+    }
     Ok(url)
+}
+
+/// A title that every tracker takes.
+fn parse_title(text: &str) -> Result<String, String> {
+    if text.len() > MAX_TITLE {
+        return Err(format!(
+            "{} bytes long, at most {MAX_TITLE} fit",
+            text.len()
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// Bits per second with a decimal suffix.
@@ -247,6 +265,10 @@ mod tests {
         assert_eq!(link.stream, id);
         let link: WatchLink = format!("http://[::1]:80/tv/embed/{id}/").parse().unwrap();
         assert_eq!(link.tracker.as_str(), "http://[::1]/tv/");
+        assert_eq!(
+            parse_tracker("https://x.example/tv?a#b").unwrap().as_str(),
+            "https://x.example/tv/"
+        );
     }
 
     #[test]

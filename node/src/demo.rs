@@ -1,5 +1,6 @@
 //! The mesh of `broadcast --demo`: relay processes that live and end with the broadcast.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -53,12 +54,16 @@ impl Clip {
 pub struct Relays(Vec<Child>);
 
 impl Relays {
-    /// Starts the relays on the watch link.
+    /// Starts the relays on the watch link, on the address the root is on if it has a single one.
     ///
     /// # Errors
     /// When this program cannot be started a second time.
-    pub fn start(link: &str) -> anyhow::Result<Self> {
+    pub fn start(link: &str, ip: Option<IpAddr>) -> anyhow::Result<Self> {
         let program: PathBuf = std::env::current_exe().context("where this program is")?;
+        let udp: Vec<String> = match ip {
+            Some(ip) => vec!["--udp".to_owned(), SocketAddr::new(ip, 0).to_string()],
+            None => Vec::new(),
+        };
         let mut relays = Vec::new();
         for _ in 0..RELAYS {
             let child = Command::new(&program)
@@ -70,6 +75,7 @@ impl Relays {
                     "--max-children",
                     &SLOTS.to_string(),
                 ])
+                .args(&udp)
                 // The broadcaster's own settings are not the relays'.
                 .env_remove("BANYAN_UDP")
                 .env_remove("BANYAN_LISTEN")

@@ -1,7 +1,7 @@
 //! The media thread: moves bytes between the [`Engine`]'s sockets and the [`Node`], and decides
 //! nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,6 +34,9 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 /// Shortest sleep, so that no timer that lies in the past can spin the thread.
 const SLEEP_MIN: Duration = Duration::from_micros(500);
 
+/// Most events kept for a program that is behind; it is behind by a minute of storms then.
+const MAX_UNTOLD: usize = 1024;
+
 /// Time the last messages of a leaving node are given to reach their peers.
 const LINGER: Duration = Duration::from_millis(150);
 
@@ -46,6 +49,8 @@ pub enum Command {
     Tracks(StreamInfo),
     /// At the root: the packets of one frame.
     Source(Vec<Packet>),
+    /// At the root: the source has paused, or goes on.
+    SourceIdle(bool),
     /// At the root: which time a track's timestamps stand for.
     SourceClock {
         /// Position in the list of tracks.
@@ -152,6 +157,7 @@ impl Driver {
             encodings: HashMap::new(),
             snapshot_at: now,
             leaving: None,
+            untold: VecDeque::new(),
         };
         let thread = std::thread::Builder::new()
             .name("media".into())
@@ -183,6 +189,8 @@ struct Turn {
     encodings: HashMap<LinkKey, Encoding>,
     snapshot_at: Instant,
     leaving: Option<Instant>,
+    /// Events that the program has not taken yet.
+    untold: VecDeque<PeerEvent>,
 }
 
 impl Turn {
@@ -235,6 +243,7 @@ impl Turn {
             }
             Command::Tracks(info) => Input::Control(PeerInput::Tracks(info)),
             Command::Source(packets) => Input::Source(packets),
+            Command::SourceIdle(idle) => Input::SourceIdle(idle),
             Command::SourceClock { track, ntp, rtp } => Input::SourceClock { track, ntp, rtp },
             Command::Leave => {
                 self.leaving.get_or_insert(now + LINGER);
@@ -246,12 +255,15 @@ impl Turn {
 
     /// Lets what happened take its course until nothing more follows from it.
     fn pump(&mut self, now: Instant) {
-        if self.node.deadline().is_some_and(|at| at <= now) {
-            self.node.handle(now, Input::Tick);
-        }
+        let mut ticked = false;
         loop {
+            // What has arrived comes before what time has run out for.
             while let Some(event) = self.engine.poll_event() {
                 self.engine_event(now, event);
+            }
+            if !ticked && self.node.deadline().is_some_and(|at| at <= now) {
+                ticked = true;
+                self.node.handle(now, Input::Tick);
             }
             self.node.flush(now);
             let mut quiet = true;
@@ -264,6 +276,14 @@ impl Turn {
             }
         }
         self.engine.flush(now);
+        while !self.untold.is_empty() {
+            let Ok(place) = self.notices.try_reserve() else {
+                break;
+            };
+            if let Some(event) = self.untold.pop_front() {
+                place.send(Notice::Event(event));
+            }
+        }
         if self.snapshot_at <= now {
             self.snapshot_at = now + SNAPSHOT_INTERVAL;
             let (up, down) = self.engine.traffic();
@@ -419,7 +439,11 @@ impl Turn {
             }
             // A file cannot make key frames on request.
             Output::SourceKeyFrame { .. } => {}
-            Output::Event(event) => self.notify(Notice::Event(event)),
+            Output::Event(event) => {
+                if self.untold.len() < MAX_UNTOLD {
+                    self.untold.push_back(event);
+                }
+            }
             _ => {}
         }
     }
@@ -436,7 +460,9 @@ impl Turn {
         self.engine.close(now, link);
         let reason = match error {
             EngineError::Sdp(SdpError::NoCommonCodec { .. }) => RefuseReason::Codec,
-            _ => RefuseReason::Offer,
+            EngineError::Sdp(_) => RefuseReason::Offer,
+            // Nothing is wrong with the offer: this node cannot take it.
+            _ => RefuseReason::Full,
         };
         self.node
             .handle(now, Input::Control(PeerInput::Rejected { link, reason }));

@@ -150,7 +150,6 @@ async fn session(
         .await
         .with_context(|| format!("the tracker {tracker} did not answer"))?
         .map_err(|error| anyhow!("the tracker {tracker} cannot be reached: {}", words(error)))?;
-    *failures = 0;
     if events.send(LinkEvent::Up { authority }).await.is_err() {
         return Ok(Ended::NodeStops);
     }
@@ -179,6 +178,10 @@ async fn session(
                     Some(Ok(Message::Binary(bytes))) => {
                         let message = decode_binary(&bytes, MAX_TRACKER_FRAME)
                             .context("the tracker sent what is no message")?;
+                        // A tracker that hangs up on everybody is called less and less.
+                        if matches!(message, ServerMessage::Welcome(_)) {
+                            *failures = 0;
+                        }
                         if events.send(LinkEvent::Message(message)).await.is_err() {
                             return Ok(Ended::NodeStops);
                         }

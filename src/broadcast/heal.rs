@@ -177,8 +177,22 @@ impl Broadcast {
         for orphan in self.tree.remove(member.handle) {
             strong |= self.tree.brings_room(orphan);
             let orphan = self.tree.get(orphan).map(|peer| peer.node());
-            if let Some(orphan) = orphan.and_then(|node| self.members.get_mut(&node)) {
-                orphan.former = orphan.edge.take();
+            let Some((orphan, member)) =
+                orphan.and_then(|node| Some((node, self.members.get_mut(&node)?)))
+            else {
+                continue;
+            };
+            member.former = member.edge.take();
+            // A request to move has become one to live.
+            if let Some(attempt) = &mut member.attempt
+                && attempt.turn.rank == Rank::Moves
+            {
+                let waits = attempt.assigned.is_none();
+                self.queue.remove(attempt.turn);
+                attempt.turn = self.queue.turn(Rank::Heals);
+                if waits {
+                    self.queue.push(attempt.turn, orphan);
+                }
             }
         }
         if strong {
@@ -254,12 +268,21 @@ impl Broadcast {
         }
     }
 
+    /// Time is up for a place that is kept. While its parent still feeds the child, the media of
+    /// a peer that cannot reach its tracker goes on, until somebody needs the slot.
     pub(super) fn give_up_place(&mut self, now: Instant, child: NodeId) {
-        if self
+        let Some(place) = self
             .places
-            .get(&child)
-            .is_some_and(|place| place.until <= now)
-        {
+            .get_mut(&child)
+            .filter(|place| place.until <= now)
+        else {
+            return;
+        };
+        let parent = self.members.get(&place.parent);
+        if parent.is_some_and(|parent| parent.reported.binary_search(&child).is_ok()) {
+            place.until = now + PLACE_MEMORY;
+            self.timers.insert((place.until, Timer::Place(child)));
+        } else {
             self.release_place(child);
         }
     }

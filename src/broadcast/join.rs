@@ -38,6 +38,12 @@ impl Broadcast {
             self.counters.stale += 1;
             return;
         }
+        // What was lost is lost, even if the request comes too soon.
+        let lost = join.lost.filter(|lost| lost.parent != node);
+        let was_fed = lost.is_some_and(|lost| self.parent_lost(now, node, lost));
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
         if !member.may_join(now) {
             let text = "too many requests for a parent in a short time";
             self.send_error(node, ErrorCode::Overloaded, text);
@@ -45,8 +51,6 @@ impl Broadcast {
         }
         member.newest_link = Some(join.link);
         self.counters.joins += 1;
-        let lost = join.lost.filter(|lost| lost.parent != node);
-        let was_fed = lost.is_some_and(|lost| self.parent_lost(now, node, lost));
         let former_turn = self.take_attempt(node, true).map(|attempt| attempt.turn);
         let bytes = self.queue.bytes + join.offer.len();
         if self.queue.len() >= MAX_WAITING || bytes > MAX_OFFER_BYTES {
@@ -74,6 +78,7 @@ impl Broadcast {
             turn,
             assigned: None,
             heals: lost.is_some(),
+            refusals: 0,
         });
         self.queue.push(turn, node);
     }
@@ -110,7 +115,8 @@ impl Broadcast {
             .former
             .take_if(|edge| edge.parent == lost.parent)
             .is_some();
-        let edge = member.edge.take_if(|edge| edge.parent == lost.parent);
+        // Whoever lost a parent is fed by nobody, whichever parent it names.
+        let edge = member.edge.take();
         let was_edge = edge.is_some();
         if let Some(edge) = edge {
             let handle = member.handle;

@@ -94,8 +94,19 @@ impl Broadcast {
                 self.requeue(child);
             }
             RefuseReason::Codec | RefuseReason::Offer => {
-                self.take_attempt(child, false);
+                self.withdraw(child);
                 self.avoid_for_a_while(now, child, from);
+                let attempt = self.members.get_mut(&child);
+                let attempt = attempt.and_then(|member| member.attempt.as_mut());
+                let first = attempt.is_some_and(|attempt| {
+                    attempt.refusals += 1;
+                    attempt.refusals == 1
+                });
+                if first && !self.is_root(&from) {
+                    self.requeue(child);
+                    return;
+                }
+                self.take_attempt(child, false);
                 let (code, text) = if reason == RefuseReason::Codec {
                     (
                         ErrorCode::Codec,

@@ -98,6 +98,8 @@ pub(super) struct Attempt {
     pub(super) assigned: Option<Assigned>,
     /// Whether it is made because a parent was lost.
     pub(super) heals: bool,
+    /// Parents that could not answer the offer. One parent's word is not enough to end it.
+    pub(super) refusals: u8,
 }
 
 impl Attempt {

@@ -203,10 +203,15 @@ impl Broadcast {
             let lost = |above| Some(above) != root && member.lost_lately(above, now, alone);
             member.avoids(parent, now, alone) || (lost_any && self.tree.ancestry(parent).any(lost))
         };
-        if let Some(parent) = find(&|parent, _| avoids(parent, false)) {
+        // Who asks for another parent while it is fed does not want the same again.
+        let present = member.edge.as_ref().map(|edge| edge.parent);
+        if let Some(parent) = find(&|parent, node| Some(node) == present || avoids(parent, false)) {
             return Ok(parent);
         }
-        if lost_any && let Some(parent) = find(&|parent, _| avoids(parent, true)) {
+        if lost_any
+            && let Some(parent) =
+                find(&|parent, node| Some(node) == present || avoids(parent, true))
+        {
             return Ok(parent);
         }
         match find(&|_, _| false) {

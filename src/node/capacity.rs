@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// C1 of the placement rules).
 const UPLOAD_SHARE: f64 = 0.8;
 
+/// Bits per second assumed of a stream before it was measured: what a broadcaster is warned above.
+const ASSUMED_RATE: f64 = 2_500_000.0;
+
 /// Time over which the stream's rate is measured.
 const WINDOW: Duration = Duration::from_secs(4);
 
@@ -38,20 +41,31 @@ impl Capacity {
                 let elapsed = now.saturating_duration_since(since);
                 if elapsed >= WINDOW {
                     let bits = (received_bytes - bytes) as f64 * 8.0;
-                    self.rate = Some(bits / elapsed.as_secs_f64());
+                    // A pause says nothing about the stream that will go on.
+                    if bits > 0.0 {
+                        self.rate = Some(bits / elapsed.as_secs_f64());
+                    }
                     self.window = Some((now, received_bytes));
                 }
             }
             _ => self.window = Some((now, received_bytes)),
         }
-        match (self.max_upload, self.rate) {
-            (Some(upload), Some(rate)) if rate > 0.0 => {
-                let fit = (UPLOAD_SHARE * upload as f64 / rate).floor();
-                self.declared.min(fit as u16)
-            }
-            (Some(0), _) => 0,
-            _ => self.declared,
-        }
+        self.fitting()
+    }
+
+    /// How many children fit by what is known so far.
+    pub fn fitting(&self) -> u16 {
+        let Some(upload) = self.max_upload else {
+            return self.declared;
+        };
+        let rate = self.rate.unwrap_or(ASSUMED_RATE);
+        let fit = (UPLOAD_SHARE * upload as f64 / rate).floor();
+        self.declared.min(fit as u16)
+    }
+
+    /// Most bytes per second to send, where the operator set a limit.
+    pub fn max_upload_bytes(&self) -> Option<u64> {
+        self.max_upload.map(|bits| bits / 8)
     }
 }
 
@@ -65,11 +79,16 @@ mod tests {
         let mut capacity = Capacity::new(40, Some(10_000_000));
         assert_eq!(
             capacity.slots(t0, 0),
-            40,
-            "before the rate is known, as declared"
+            3,
+            "before the rate is known, cautiously"
         );
         // 1 Mbit/s for four seconds.
         assert_eq!(capacity.slots(t0 + WINDOW, 500_000), 8);
+        assert_eq!(
+            capacity.slots(t0 + 2 * WINDOW, 500_000),
+            8,
+            "a pause changes nothing"
+        );
         let mut few = Capacity::new(3, Some(10_000_000));
         few.slots(t0, 0);
         assert_eq!(

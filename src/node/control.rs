@@ -113,6 +113,7 @@ impl Node {
             Relay::new(&info.tracks, info.epoch)
         };
         relay.set_sink(now, self.sink_wait);
+        relay.set_max_upload(self.capacity.max_upload_bytes());
         for link in self.peer.children() {
             relay.add_child(now, link);
         }

@@ -49,6 +49,13 @@ impl Children {
         self.links.contains_key(&link)
     }
 
+    /// Whether this child's link stands.
+    pub fn is_connected(&self, link: LinkKey) -> bool {
+        self.links
+            .get(&link)
+            .is_some_and(|child| child.liveness.is_some())
+    }
+
     /// A child is announced.
     pub fn insert(&mut self, now: Instant, link: LinkKey) {
         self.links.insert(
@@ -76,6 +83,16 @@ impl Children {
             .iter_mut()
             .filter_map(|(link, child)| child.liveness.as_mut().map(|liveness| (*link, liveness)))
             .filter(move |(_, liveness)| liveness.next_beat() <= now)
+    }
+
+    /// This node itself was held up until `now`: what it did not hear is nobody's fault.
+    pub fn excuse(&mut self, now: Instant) {
+        for child in self.links.values_mut() {
+            match &mut child.liveness {
+                Some(liveness) => liveness.heard(now),
+                None => child.since = now,
+            }
+        }
     }
 
     /// Children that did not connect or fell silent.

@@ -1,9 +1,9 @@
 //! What happens on links: they stand, they speak, they end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::liveness::Liveness;
-use super::{Peer, PeerEvent, PeerOutput, Stage};
+use super::{Attempt, Peer, PeerEvent, PeerOutput, RETRY_JOIN, Stage};
 use crate::id::LinkKey;
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::peer::{PeerHello, PeerMessage};
@@ -27,6 +27,7 @@ impl Peer {
         let generation = attempt.generation;
         self.hello(link);
         if self.upstream.feeding.is_none() {
+            self.upstream.lost = None;
             // Nothing plays, so nothing is lost by taking this one in already now.
             self.upstream.feeding = self.upstream.coming.take();
             self.outputs
@@ -142,7 +143,8 @@ impl Peer {
                 liveness.receive(now, heartbeat);
                 self.outputs.push_back(PeerOutput::Heads { heads });
                 if looped {
-                    self.lose_parent(now, link, LostReason::Unusable);
+                    // Its word may be old, so the pair is not given up for good.
+                    self.lose_parent(now, link, LostReason::Closed);
                 }
             }
             PeerMessage::Hello(hello) => {
@@ -234,14 +236,33 @@ impl Peer {
         }
         self.outputs.push_back(PeerOutput::Close { link });
         if let Some(parent) = attempt.parent {
-            self.upstream.lost = Some(Lost { parent, reason });
+            // The tracker takes a lost parent as word that nobody feeds this node.
+            if self.upstream.feeding.is_none() {
+                self.upstream.lost = Some(Lost { parent, reason });
+            }
             self.event(PeerEvent::ParentLost { parent, reason });
         }
         if fed {
             self.outputs.push_back(PeerOutput::Feeding { link: None });
+            self.drop_request();
         }
         if self.upstream.feeding.is_none() && self.upstream.coming.is_none() {
-            self.join_at = Some(now);
+            // An attempt that ended before a parent was named would only end again.
+            let pause = match attempt.parent {
+                Some(_) => Duration::ZERO,
+                None => RETRY_JOIN,
+            };
+            self.join_at = Some(now + pause);
+        }
+    }
+
+    /// Takes back a request for which no parent is named yet: it was made by a node that was fed,
+    /// and the tracker must hear that this one is not.
+    fn drop_request(&mut self) {
+        let unplaced = |attempt: &mut Attempt| attempt.parent.is_none();
+        if let Some(attempt) = self.upstream.coming.take_if(unplaced) {
+            let link = attempt.link;
+            self.outputs.push_back(PeerOutput::Close { link });
         }
     }
 }

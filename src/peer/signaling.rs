@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Peer, PeerEvent, PeerOutput, RETRY_JOIN, Role, Stage};
+use super::{Attempt, Peer, PeerEvent, PeerOutput, READMISSION, RETRY_JOIN, Role, Stage};
 use crate::id::{Generation, LinkKey, NodeId};
 use crate::limits::REPORT_INTERVAL;
 use crate::wire::PROTOCOL_VERSION;
@@ -94,6 +94,12 @@ impl Peer {
             ServerMessage::Challenge { nonce } => self.challenged(&nonce),
             ServerMessage::Published => self.published(),
             ServerMessage::Waiting { reason, ahead } => {
+                self.stream_known = true;
+                if let Some(attempt) = &mut self.upstream.coming
+                    && let Stage::Asking { heard, .. } = &mut attempt.stage
+                {
+                    *heard = true;
+                }
                 self.event(PeerEvent::Waiting { reason, ahead });
             }
             ServerMessage::Assigned {
@@ -106,7 +112,10 @@ impl Peer {
                 self.assigned(now, link, parent, generation, info);
             }
             ServerMessage::Answer { link, sdp } => {
-                if self.upstream.get_mut(link).is_some() {
+                if let Some(attempt) = self.upstream.get_mut(link)
+                    && matches!(attempt.stage, Stage::Connecting { .. })
+                    && !std::mem::replace(&mut attempt.answered, true)
+                {
                     self.outputs.push_back(PeerOutput::SetAnswer { link, sdp });
                 }
             }
@@ -133,7 +142,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn offer_ready(&mut self, link: LinkKey, sdp: String) {
+    pub(super) fn offer_ready(&mut self, now: Instant, link: LinkKey, sdp: String) {
         let lost = self.upstream.lost;
         let stream = self.stream;
         let Some(attempt) = self.upstream.get_mut(link) else {
@@ -142,7 +151,10 @@ impl Peer {
         if !matches!(attempt.stage, Stage::Offering) {
             return;
         }
-        attempt.stage = Stage::Asking;
+        attempt.stage = Stage::Asking {
+            since: now,
+            heard: false,
+        };
         if !self.session.is_ready() {
             // The tracker went away meanwhile; a new offer follows when it is back.
             self.upstream.coming = None;
@@ -213,27 +225,25 @@ impl Peer {
             }
             Role::Viewer { .. } => {
                 self.session.phase = Phase::Ready;
-                self.renew_join();
+                self.renew_join(now);
             }
         }
     }
 
-    /// The tracker that has our request is gone: the request is made anew. A parent that feeds us
-    /// stays until the new session's tracker has given us a place, which costs no packet.
-    fn renew_join(&mut self) {
-        let stale = self
-            .upstream
-            .coming
-            .as_ref()
-            .filter(|attempt| matches!(attempt.stage, Stage::Asking | Stage::Connecting { .. }))
-            .map(|attempt| attempt.link);
-        if let Some(link) = stale {
-            self.upstream.coming = None;
+    /// The tracker that has our request is gone: the request is made anew. A node that is fed
+    /// stays where it is; it asks for a place only if its reports do not get it taken back.
+    fn renew_join(&mut self, now: Instant) {
+        let stale = |attempt: &mut Attempt| {
+            matches!(
+                attempt.stage,
+                Stage::Asking { .. } | Stage::Connecting { .. }
+            )
+        };
+        if let Some(attempt) = self.upstream.coming.take_if(stale) {
+            let link = attempt.link;
             self.outputs.push_back(PeerOutput::Close { link });
         }
-        if self.upstream.feeding.is_some() && self.upstream.coming.is_none() {
-            self.begin_join();
-        }
+        self.readmission_at = Some(now + READMISSION);
     }
 
     fn challenged(&mut self, nonce: &str) {
@@ -267,8 +277,22 @@ impl Peer {
         let Some(attempt) = self.upstream.get_mut(link) else {
             return;
         };
-        let open = matches!(attempt.stage, Stage::Asking | Stage::Connecting { .. });
-        if !open || (attempt.parent.is_some() && generation <= attempt.generation) {
+        let renewed = attempt.parent.is_none() || generation > attempt.generation;
+        match attempt.stage {
+            Stage::Connected { .. } if attempt.parent == Some(parent) && renewed => {
+                // The tracker or the parent was away meanwhile; the link stands all the same.
+                attempt.generation = generation;
+                self.tell_tracker(ClientMessage::Attached { link, generation });
+                return;
+            }
+            Stage::Asking { .. } | Stage::Connecting { .. } if renewed => {}
+            _ => return,
+        }
+        if attempt.answered {
+            // One offer cannot be answered twice: another is made, and nobody is to blame.
+            self.upstream.take(link);
+            self.outputs.push_back(PeerOutput::Close { link });
+            self.begin_join();
             return;
         }
         attempt.parent = Some(parent);
@@ -278,9 +302,14 @@ impl Peer {
     }
 
     fn expect(&mut self, now: Instant, link: LinkKey, class: PeerClass, offer: String) {
-        let refuse = if self.children.contains(link) {
-            return;
-        } else if link.child == self.node() || self.path().contains(&link.child) {
+        if self.children.contains(link) {
+            if self.children.is_connected(link) {
+                return;
+            }
+            // What was answered before did not reach the child.
+            self.drop_child(link);
+        }
+        let refuse = if link.child == self.node() || self.path().contains(&link.child) {
             Some(RefuseReason::Cycle)
         } else if self.info.is_none() {
             Some(RefuseReason::NoMedia)
@@ -319,6 +348,10 @@ impl Peer {
         if status.stream != self.stream {
             return;
         }
+        self.stream_known = true;
+        // Only members are told, so the tracker has taken this node back; it is asked again if a
+        // later session is not.
+        self.readmission_at = None;
         self.event(PeerEvent::Stream {
             state: status.state,
             viewers: status.viewers,
@@ -354,7 +387,10 @@ impl Peer {
         let hopeless = match code {
             ErrorCode::Version | ErrorCode::BadSignature | ErrorCode::StreamBusy => true,
             ErrorCode::Codec | ErrorCode::Offer => !self.ever_attached,
-            ErrorCode::UnknownStream | ErrorCode::Ended => !self.ever_attached && !self.is_root(),
+            ErrorCode::UnknownStream | ErrorCode::Ended => !self.stream_known && !self.is_root(),
+            ErrorCode::Malformed | ErrorCode::Overloaded | ErrorCode::Unexpected => {
+                self.is_root() && !self.stream_known
+            }
             _ => false,
         };
         if hopeless {
@@ -374,7 +410,7 @@ impl Peer {
                 .upstream
                 .coming
                 .as_ref()
-                .filter(|attempt| matches!(attempt.stage, Stage::Asking))
+                .filter(|attempt| !matches!(attempt.stage, Stage::Connected { .. }))
                 .map(|attempt| attempt.link);
             if let Some(link) = asking {
                 self.upstream.coming = None;
@@ -404,6 +440,7 @@ impl Peer {
                 self.info = Some(info.clone());
                 self.media = super::MediaView::default();
                 if renewed {
+                    self.leave_former_parents();
                     // Their session descriptions are of the former tracks.
                     for child in self.children.links() {
                         self.send(child, PeerMessage::Bye);
@@ -418,6 +455,21 @@ impl Peer {
                 )));
                 self.lose_parent(now, link, LostReason::Unusable);
             }
+        }
+    }
+
+    /// Links that stand carry the tracks of the epoch before: other ones are made.
+    fn leave_former_parents(&mut self) {
+        let stands = |attempt: &mut Attempt| matches!(attempt.stage, Stage::Connected { .. });
+        let former = [
+            self.upstream.feeding.take_if(stands),
+            self.upstream.coming.take_if(stands),
+        ];
+        for attempt in former.into_iter().flatten() {
+            let link = attempt.link;
+            self.send(link, PeerMessage::Bye);
+            self.outputs.push_back(PeerOutput::Close { link });
+            self.outputs.push_back(PeerOutput::Feeding { link: None });
         }
     }
 }

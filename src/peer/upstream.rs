@@ -19,6 +19,9 @@ const ACTIVATE_BURST: Duration = Duration::from_secs(1);
 /// Pause between repetitions of `Activate` after the burst.
 const ACTIVATE_SLOW: Duration = Duration::from_millis(250);
 
+/// A tracker that says nothing about a request for this long has lost it.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A connected parent that has packets and sends none for this long is of no use.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -28,7 +31,12 @@ pub enum Stage {
     /// Our offer is being made.
     Offering,
     /// The tracker has our offer and looks for a parent.
-    Asking,
+    Asking {
+        /// When it was asked.
+        since: Instant,
+        /// Whether it has said to wait: then for as long as it takes.
+        heard: bool,
+    },
     /// A parent was named.
     Connecting {
         /// When it was.
@@ -56,6 +64,8 @@ pub struct Attempt {
     pub parent: Option<NodeId>,
     /// Of the order that named it.
     pub generation: Generation,
+    /// Whether the parent's answer was taken: an offer is answered once.
+    pub answered: bool,
     /// Whether media has come over it.
     pub delivering: bool,
 }
@@ -68,6 +78,7 @@ impl Attempt {
             stage: Stage::Offering,
             parent: None,
             generation: Generation::default(),
+            answered: false,
             delivering: false,
         }
     }
@@ -133,12 +144,35 @@ impl Attempt {
         !std::mem::replace(&mut self.delivering, true)
     }
 
+    /// This node itself was held up until `now`: what it did not hear is nobody's fault.
+    pub fn excuse(&mut self, now: Instant) {
+        match &mut self.stage {
+            Stage::Offering => {}
+            Stage::Asking { since, .. } | Stage::Connecting { since } => *since = now,
+            Stage::Connected {
+                since, liveness, ..
+            } => {
+                *since = now;
+                liveness.heard(now);
+            }
+        }
+    }
+
     /// Why this link is to be given up by now, if it is.
     pub fn expired(&self, now: Instant) -> Option<LostReason> {
         match &self.stage {
-            Stage::Offering | Stage::Asking => None,
+            Stage::Offering => None,
+            Stage::Asking { since, heard } => {
+                (!heard && now >= *since + ASK_TIMEOUT).then_some(LostReason::Silent)
+            }
             Stage::Connecting { since } => {
-                (now >= *since + CONNECT_TIMEOUT).then_some(LostReason::Unreachable)
+                // Without an answer nothing was tried, so the way between the two may be good.
+                let reason = if self.answered {
+                    LostReason::Unreachable
+                } else {
+                    LostReason::Silent
+                };
+                (now >= *since + CONNECT_TIMEOUT).then_some(reason)
             }
             Stage::Connected {
                 since, liveness, ..
@@ -157,7 +191,8 @@ impl Attempt {
     /// When this link wants to be looked at again.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Offering | Stage::Asking => None,
+            Stage::Offering => None,
+            Stage::Asking { since, heard } => (!heard).then(|| *since + ASK_TIMEOUT),
             Stage::Connecting { since } => Some(*since + CONNECT_TIMEOUT),
             Stage::Connected {
                 activate_at,

@@ -35,6 +35,84 @@ fn a_broken_tracker_connection_costs_no_packet() {
         assert!(world.all_fed());
         for id in ids {
             world.assert_bit_identical(id);
+            assert_eq!(
+                world.nodes[&id].node.snapshot().heals,
+                0,
+                "nobody had to move"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_node_that_was_away_from_its_tracker_still_gets_another_parent() {
+    for_seeds(|seed| {
+        // A full tree: root with one slot, a relay with one, and a leaf below it.
+        let mut world = World::new(seed, 2, true);
+        let relay = world.join(1);
+        assert!(
+            world
+                .run_until(Duration::from_secs(3), World::all_fed)
+                .is_some()
+        );
+        let other = world.join(1);
+        assert!(
+            world
+                .run_until(Duration::from_secs(3), World::all_fed)
+                .is_some()
+        );
+        let leaf = world.join(0);
+        assert!(
+            world
+                .run_until(Duration::from_secs(5), World::all_fed)
+                .is_some()
+        );
+        let parent = world.parent(leaf).expect("it is fed");
+        assert!(parent == relay || parent == other);
+        world.close_session(leaf);
+        world.run(Duration::from_millis(700));
+        world.open_session(leaf);
+        world.run(Duration::from_secs(8));
+        world.kill(parent);
+        let took = world.run_until(Duration::from_secs(3), World::all_fed);
+        assert!(took.is_some(), "the leaf is fed by somebody else");
+        world.run(Duration::from_secs(3));
+        world.assert_bit_identical(leaf);
+    });
+}
+
+#[test]
+fn a_tracker_connection_that_stays_away_costs_no_feed() {
+    for_seeds(|seed| {
+        let mut world = World::new(seed, 2, true);
+        let relay = world.join(2);
+        assert!(
+            world
+                .run_until(Duration::from_secs(3), World::all_fed)
+                .is_some()
+        );
+        let leaf = world.join(0);
+        assert!(
+            world
+                .run_until(Duration::from_secs(3), World::all_fed)
+                .is_some()
+        );
+        for id in [relay, leaf] {
+            world.close_session(id);
+        }
+        world.run(Duration::from_secs(20));
+        for id in [relay, leaf] {
+            assert!(world.parent(id).is_some(), "it is fed still");
+            world.open_session(id);
+        }
+        world.run(Duration::from_secs(12));
+        for id in [relay, leaf] {
+            world.assert_bit_identical(id);
+            assert_eq!(
+                world.nodes[&id].node.snapshot().heals,
+                0,
+                "nobody had to move"
+            );
         }
     });
 }

@@ -6,6 +6,7 @@ use banyan::id::{LinkKey, NodeId};
 use banyan::node::{Input, Output, PeerInput};
 use banyan::relay::packet::Packet;
 use banyan::wire::peer::Channel;
+use banyan::wire::tracker::RefuseReason;
 use rand::RngExt;
 
 use super::{Happening, SimLink, World};
@@ -65,6 +66,12 @@ impl World {
                     Duration::ZERO,
                     Happening::ToNode(id, Input::Control(answer)),
                 );
+            }
+            Output::SetAnswer { link, .. } if self.links.get(&link).is_some_and(|l| l.answered) => {
+                // WebRTC takes one answer to an offer.
+                let reason = RefuseReason::Offer;
+                let rejected = Input::Control(PeerInput::Rejected { link, reason });
+                self.schedule(Duration::ZERO, Happening::ToNode(id, rejected));
             }
             Output::SetAnswer { link, .. } => {
                 if let Some(ends) = self.links.get_mut(&link)

@@ -58,6 +58,25 @@ impl Recorder {
         self.tell(result);
     }
 
+    /// Ends the recording on a thread of its own: the media thread does not wait for a disk.
+    fn close_aside(&mut self) {
+        let State::Recording(recording) = std::mem::replace(&mut self.state, State::Closed) else {
+            return;
+        };
+        let outcome = self.outcome.take();
+        let finish = move || {
+            let result = recording.finish();
+            if let Some(outcome) = outcome {
+                // As in `tell`.
+                let _ = outcome.send(result);
+            }
+        };
+        let thread = std::thread::Builder::new().name("recording-end".into());
+        if let Err(error) = thread.spawn(finish) {
+            tracing::error!("the recording could not be ended: {error}");
+        }
+    }
+
     fn tell(&mut self, result: Result<Summary, RecordingError>) {
         if let Some(outcome) = self.outcome.take() {
             // Nobody waits any more when the command was ended in a hurry.
@@ -81,7 +100,7 @@ impl Sink for Recorder {
                     "the broadcast began anew; the recording {} ends with its first part",
                     self.path.display()
                 );
-                self.close();
+                self.close_aside();
             }
             State::Closed => {}
         }

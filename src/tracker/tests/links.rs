@@ -66,6 +66,8 @@ fn strangers_change_nothing_about_a_connection() {
 fn stale_generations_and_links_change_nothing() {
     let (mut world, root) = World::live(3);
     let (child, first) = world.placed(1, 0);
+    // Another parent to move to.
+    world.placed(2, 2);
     world.join(child, 2, None);
     let second = world.order(child).unwrap();
     world.read(root);
