@@ -192,10 +192,11 @@ async fn conduct(
                 invitation::print(&trackers.public, &stream, trackers.lan.as_ref())
                     .context("writing to stdout")?;
                 if options.demo {
-                    relays = Some(demo::Relays::start(&invitation::watch_link(
-                        &trackers.local,
-                        &stream,
-                    ))?);
+                    relays = Some({
+                        let link = invitation::watch_link(&trackers.local, &stream);
+                        let ip = options.node.udp.map(|udp| udp.ip());
+                        demo::Relays::start(&link, ip)?
+                    });
                 }
                 let feed = feed(source, tracks.clone(), commands.clone());
                 playing = Some(tokio::spawn(feed));

@@ -439,10 +439,8 @@ impl Turn {
             }
             // A file cannot make key frames on request.
             Output::SourceKeyFrame { .. } => {}
-            Output::Event(event) => {
-                if self.untold.len() < MAX_UNTOLD {
-                    self.untold.push_back(event);
-                }
+            Output::Event(event) if self.untold.len() < MAX_UNTOLD => {
+                self.untold.push_back(event);
             }
             _ => {}
         }
