@@ -5,6 +5,7 @@ mod bad_input;
 mod command_line;
 mod dead_parent;
 mod loss;
+mod placement;
 mod restart;
 mod stall;
 mod tree;

@@ -27,9 +27,15 @@ pub struct Page {
 impl Page {
     /// Opens `link` in a new browser.
     pub fn open(link: &str, launch: Launch) -> Self {
+        let page = Self::blank(launch);
+        page.browser.open(link);
+        page
+    }
+
+    /// An empty page in a new browser.
+    pub fn blank(launch: Launch) -> Self {
         let browser = Chromium::start(launch);
         browser.install(include_str!("page/probe.js"));
-        browser.open(link);
         Self { browser }
     }
 
