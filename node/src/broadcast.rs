@@ -46,14 +46,11 @@ const NTP_UNIX_OFFSET: u64 = 2_208_988_800;
 /// # Errors
 /// When the file cannot be played, a port or key cannot be had, or the tracker refuses.
 pub async fn run(options: Broadcast) -> anyhow::Result<()> {
-    let clip = options.demo.then(demo::Clip::unpack).transpose()?;
-    let file = match (&clip, &options.file) {
-        (Some(clip), _) => clip.path().to_owned(),
-        (None, Some(file)) => file.clone(),
-        (None, None) => bail!("there is no file to broadcast"),
+    let source = match &options.file {
+        Some(file) => open(file, options.looped).await?,
+        None if options.demo => Source::demo()?,
+        None => bail!("there is no file to broadcast"),
     };
-    let looped = options.looped || options.demo;
-    let source = open(&file, looped).await?;
     let key_file = match &options.key {
         Some(path) => path.clone(),
         None => stream_key::default_path()?,

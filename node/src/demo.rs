@@ -1,7 +1,7 @@
 //! The mesh of `broadcast --demo`: relay processes that live and end with the broadcast.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,38 +16,6 @@ pub const SLOTS: u16 = 2;
 
 /// Time a relay is given to leave politely.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// The bundled clip: CC0, made by `tests/media/make`.
-static CLIP: &[u8] = include_bytes!("../../tests/media/clip.mp4");
-
-/// The bundled clip as a file for as long as this value lives.
-#[derive(Debug)]
-pub struct Clip(tempfile::NamedTempFile);
-
-impl Clip {
-    /// Writes the clip to the system's folder for temporary files.
-    ///
-    /// # Errors
-    /// When that folder cannot be written.
-    pub fn unpack() -> anyhow::Result<Self> {
-        let unpack = || -> std::io::Result<_> {
-            let mut file = tempfile::Builder::new()
-                .prefix("banyan-")
-                .suffix(".mp4")
-                .tempfile()?;
-            std::io::Write::write_all(&mut file, CLIP)?;
-            Ok(file)
-        };
-        unpack()
-            .map(Self)
-            .context("the bundled clip cannot be unpacked")
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
 
 /// The relay processes.
 #[derive(Debug)]
