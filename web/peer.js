@@ -372,14 +372,25 @@ export class Peer {
   /** @param {Extract<ServerMessage, { tag: "assigned" }>["body"]} order */
   #assigned({ parent, generation, depth, info }) {
     const { current } = this;
-    if (!current || current.connected || current.answered) return;
+    if (!current) return;
+    if (current.connected) {
+      // The tracker or the parent was away meanwhile; the link stands all the same.
+      if (parent !== current.parent || generation <= current.generation) return;
+      current.generation = generation;
+      this.world.send({ attached: { link: { child: this.node, link: current.link }, generation } });
+      return;
+    }
+    // One offer cannot be answered twice: another is made, and nobody is to blame.
+    if (current.answered) return this.#rejoin();
     const codec = this.world.unplayable(info);
     if (codec !== null) return this.#unplayable(codec);
     this.ahead = 0;
     current.parent = parent;
     current.generation = generation;
     current.depth = depth;
-    this.#deadline(current, CONNECT_TIMEOUT, () => this.#lose("unreachable"));
+    // Without an answer nothing was tried, so the way between the two may be good.
+    const reason = () => (current.answered ? "unreachable" : "silent");
+    this.#deadline(current, CONNECT_TIMEOUT, () => this.#lose(reason()));
     if (this.state !== "healing") this.#become("linking");
   }
 

@@ -72,10 +72,32 @@ test("a silent parent is replaced at once, and its picture stays until the next 
   assert.equal(world.peer.state, "playing", "what the old link says is no news");
 });
 
+test("a parent that does not answer is named after four seconds, and may be tried again", async () => {
+  await world.welcome();
+  await world.status("live");
+  await world.assign(ROOT);
+  world.take("join");
+  await world.clock.pass(4100);
+  assert.deepEqual(world.take("join")[0].lost, { parent: ROOT, reason: "silent" });
+});
+
+test("an offer that was answered is not answered again, and nobody is to blame", async () => {
+  await world.welcome();
+  await world.status("live");
+  await world.assign(ROOT);
+  await world.hear("answer", { link: world.link, sdp: "answer" });
+  world.take("join");
+  await world.assign(RELAY);
+  const [join] = world.take("join");
+  assert.equal(join.lost, null);
+  assert.equal(world.upstreams[0].fate, "closed");
+});
+
 test("a parent that cannot be reached is named after four seconds", async () => {
   await world.welcome();
   await world.status("live");
   await world.assign(ROOT);
+  await world.hear("answer", { link: world.link, sdp: "answer" });
   world.take("join");
   await world.clock.pass(3900);
   assert.equal(world.take("join").length, 0);
