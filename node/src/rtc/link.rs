@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan::id::LinkKey;
-use banyan::limits::MAX_PEER_MESSAGE;
+use banyan::limits::{MAX_CANDIDATES, MAX_PEER_MESSAGE};
 use banyan::relay::packet::{Packet, TrackIndex};
 use bytes::{Bytes, BytesMut};
 use rtc::data_channel::RTCDataChannelMessage;
@@ -56,6 +56,10 @@ const TIMER_MIN: Duration = Duration::from_millis(1);
 /// adapts wants to know sooner).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Most addresses from which one peer's checks are taken: its candidates, and as many that its
+/// NAT made of them.
+const MAX_SOURCES: usize = 2 * MAX_CANDIDATES;
+
 /// A peer connection and its surroundings.
 pub(super) struct Link {
     pub(super) key: LinkKey,
@@ -82,6 +86,8 @@ pub(super) struct Link {
     channels: Option<Channels>,
     addresses: Vec<SocketAddr>,
     peers: Vec<SocketAddr>,
+    /// Where checks have come from.
+    sources: Vec<SocketAddr>,
     /// Candidates that came before the answer.
     early: Vec<String>,
     ice_up: bool,
@@ -124,6 +130,9 @@ impl Link {
             // The agent knows checks only to addresses it has. An interface that came later, or
             // that peers are not told of, is as good.
             self.add_local(local);
+            if !self.known_source(peer) {
+                return;
+            }
         } else if !is_dtls(bytes) {
             self.unreadable += 1;
         }
@@ -142,6 +151,19 @@ impl Link {
             tracing::trace!(%error, "datagram");
         }
         self.fed = true;
+    }
+
+    /// Whether checks from this address are taken: each new one costs the agent a candidate and
+    /// checks of its own, for as long as the link lives.
+    fn known_source(&mut self, peer: SocketAddr) -> bool {
+        if self.sources.contains(&peer) {
+            return true;
+        }
+        let room = self.sources.len() < MAX_SOURCES;
+        if room {
+            self.sources.push(peer);
+        }
+        room
     }
 
     /// Timers that are due.

@@ -154,6 +154,7 @@ impl Link {
             channels,
             addresses: Vec::new(),
             peers: Vec::new(),
+            sources: Vec::new(),
             early: Vec::new(),
             ice_up: false,
             secure: false,
