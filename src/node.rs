@@ -7,7 +7,7 @@ mod capacity;
 pub mod contract;
 mod control;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub struct Node {
     feeding: Option<LinkKey>,
     /// Children that get media, and when each is told the clock next.
     clock_due: BTreeMap<LinkKey, Instant>,
+    /// Children that play what they get and pass nothing on.
+    players: BTreeSet<LinkKey>,
     clocks: Vec<Option<TrackClock>>,
     /// At the root: the next sequence number of each track.
     source_next: Vec<ExtSeq>,
@@ -67,6 +69,7 @@ impl Node {
             info: None,
             feeding: None,
             clock_due: BTreeMap::new(),
+            players: BTreeSet::new(),
             clocks: Vec::new(),
             source_next: Vec::new(),
             source_idle: false,

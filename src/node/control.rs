@@ -8,7 +8,7 @@ use crate::peer::{PeerInput, PeerOutput};
 use crate::relay::{Relay, StartFrom};
 use crate::wire::announcement::StreamInfo;
 use crate::wire::peer::StartFrom as WireStart;
-use crate::wire::tracker::{ClientMessage, Report};
+use crate::wire::tracker::{ClientMessage, PeerClass, Report};
 
 impl Node {
     pub(super) fn control(&mut self, now: Instant, input: PeerInput) {
@@ -36,16 +36,21 @@ impl Node {
                 offer,
                 class,
                 ice_servers,
-            } => match self.info.clone() {
-                Some(info) => Output::Accept {
-                    link,
-                    offer,
-                    class,
-                    ice_servers,
-                    info,
-                },
-                None => return,
-            },
+            } => {
+                if class == PeerClass::Browser {
+                    self.players.insert(link);
+                }
+                match self.info.clone() {
+                    Some(info) => Output::Accept {
+                        link,
+                        offer,
+                        class,
+                        ice_servers,
+                        info,
+                    },
+                    None => return,
+                }
+            }
             PeerOutput::AddCandidate { link, candidate } => {
                 Output::AddCandidate { link, candidate }
             }
@@ -96,6 +101,7 @@ impl Node {
                 return;
             }
             PeerOutput::RemoveChild { link } => {
+                self.players.remove(&link);
                 self.clock_due.remove(&link);
                 if let Some(relay) = &mut self.relay {
                     relay.remove_child(link);
@@ -142,6 +148,7 @@ impl Node {
                     .map(|next| (next.track, next.seq))
                     .collect(),
             ),
+            WireStart::KeyFrame { .. } if self.players.contains(&link) => StartFrom::Player,
             WireStart::KeyFrame { .. } => StartFrom::KeyFrame,
         };
         // The clock goes first, so that the player knows it when the first frame is due.

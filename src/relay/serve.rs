@@ -18,6 +18,9 @@ pub enum StartFrom {
     Next(Vec<(TrackIndex, ExtSeq)>),
     /// With the newest key frame, and sound from the same moment.
     KeyFrame,
+    /// With the newest key frame, and sound as it comes: a player catches up with pictures at
+    /// once, but plays all the sound it is given, and would trail the picture for seconds.
+    Player,
     /// With whatever comes next.
     Live,
 }
@@ -84,7 +87,7 @@ impl Relay {
                 let named = named.find(|&&(track, _)| usize::from(track) == index);
                 named.map(|&(_, seq)| seq)
             }
-            StartFrom::KeyFrame | StartFrom::Live => None,
+            StartFrom::KeyFrame | StartFrom::Player | StartFrom::Live => None,
         };
         let wanted: Vec<Option<ExtSeq>> = (0..self.tracks.len()).map(next_of).collect();
         let is_ahead = self.tracks.iter().zip(&wanted).any(|(track, next)| {
@@ -125,7 +128,7 @@ impl Relay {
             let with_picture = track.ring.at_lag(lag);
             match (wanted[index], with_picture) {
                 (Some(next), _) => child.start_at(now, index, track.resume_from(next), track),
-                (None, Some(seq)) if *from != StartFrom::Live => {
+                (None, Some(seq)) if *from == StartFrom::KeyFrame => {
                     child.start_at(now, index, seq.max(child.unsent(index)), track);
                 }
                 (None, _) => child.start_live(now, index, track),

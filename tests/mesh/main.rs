@@ -4,6 +4,7 @@ mod addresses;
 mod bad_input;
 mod command_line;
 mod dead_parent;
+mod demo;
 mod loss;
 mod placement;
 mod restart;
