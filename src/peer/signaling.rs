@@ -176,7 +176,7 @@ impl Peer {
         }
     }
 
-    /// A root's tracks: signed, told to the tracker and to the children.
+    /// A root's tracks: signed, and told to the tracker.
     pub(super) fn set_tracks(&mut self, info: StreamInfo) {
         let Role::Root { key, .. } = &self.config.role else {
             return;

@@ -23,9 +23,8 @@ const AUDIO: TrackIndex = 0;
 const VIDEO: TrackIndex = 1;
 
 /// Where virtual time begins: nothing but differences matters.
-#[expect(clippy::disallowed_methods, reason = "there is no other first instant")]
 pub(super) fn beginning() -> Instant {
-    Instant::now()
+    crate::virtual_clock::start()
 }
 
 fn ms(n: u64) -> Duration {
