@@ -23,6 +23,13 @@ pub const MAX_CANDIDATE: usize = 512;
 /// Most ICE candidates taken from one peer for one link, so that ICE checks are no reflector.
 pub const MAX_CANDIDATES: usize = 8;
 
+/// Largest trickle ICE fragment in bytes: two credentials and 64 candidates of a host with many
+/// interfaces.
+pub const MAX_TRICKLE: usize = 16 * 1024;
+
+/// Most candidates in one trickle ICE fragment. Chromium on a laptop with VPNs sends about 20.
+pub const MAX_TRICKLE_CANDIDATES: usize = 64;
+
 /// Largest message between two peers in bytes: a session description carried by `Signal` and its
 /// envelope.
 pub const MAX_PEER_MESSAGE: usize = 32 * 1024;

@@ -7,6 +7,7 @@ pub mod announcement;
 pub mod codec;
 pub mod peer;
 pub mod tracker;
+pub mod trickle;
 
 /// Version of every message in this module. Peers of different versions do not talk.
 pub const PROTOCOL_VERSION: u16 = 1;

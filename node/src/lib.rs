@@ -5,7 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod driver;
 pub mod embedded_tracker;
-pub mod health;
+pub mod http;
 pub mod invitation;
 pub mod keygen;
 pub mod logging;

@@ -16,7 +16,8 @@ use url::Url;
 use crate::config::NodeOptions;
 use crate::demo::FOLLOW_STDIN;
 use crate::driver::{Command, Driver, DriverConfig, Notice, Sink};
-use crate::health::{self, Figures};
+use crate::http::health::Figures;
+use crate::http::{self, Listen};
 use crate::rtc::{EngineConfig, LoopbackCandidates, UdpBind, UdpPort};
 use crate::sink::REPAIR_WAIT;
 use crate::sink::packet_log::PacketLog;
@@ -131,10 +132,10 @@ impl Session {
             loopback: LoopbackCandidates::WhenAlone,
             rng_seed: rand::random(),
         };
-        let (figures, newest) = watch::channel(None);
-        if let Some(listen) = options.listen {
-            health::serve(listen, newest).await?;
-        }
+        let http = match options.listen {
+            Some(addr) => Some(http::Server::bind(Listen::Exactly(addr)).await?),
+            None => None,
+        };
         let (to_tracker, outgoing) = mpsc::channel(TRACKER_QUEUE);
         let (to_program, notices) = mpsc::channel(NOTICE_QUEUE);
         let driver = Driver::start(DriverConfig {
@@ -144,6 +145,10 @@ impl Session {
             notices: to_program,
             sinks,
         })?;
+        let (figures, newest) = watch::channel(None);
+        if let Some(http) = http {
+            http.serve(http::Rooms { figures: newest });
+        }
         let (events, mut inbox) = mpsc::channel(TRACKER_QUEUE);
         let commands = driver.commands.clone();
         tokio::spawn(async move {

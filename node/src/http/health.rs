@@ -1,10 +1,8 @@
-//! `--listen ADDR`: whether the node lives, and its figures for Prometheus.
+//! Whether the node lives, and its figures for Prometheus.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -12,7 +10,6 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use banyan::node::Snapshot;
 use banyan::wire::announcement::MediaKind;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::driver::Traffic;
@@ -20,25 +17,12 @@ use crate::driver::Traffic;
 /// The newest figures of the node.
 pub type Figures = Option<Arc<(Snapshot, Traffic)>>;
 
-/// Serves `/healthz` and `/metrics` until the process ends.
-///
-/// # Errors
-/// When the address cannot be had, naming it.
-pub async fn serve(listen: SocketAddr, figures: watch::Receiver<Figures>) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("--listen {listen}: the address cannot be had"))?;
-    tracing::info!("health and metrics at http://{}", listener.local_addr()?);
-    let routes = Router::new()
+/// `/healthz` and `/metrics`.
+pub(super) fn routes(figures: watch::Receiver<Figures>) -> Router {
+    Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
-        .with_state(figures);
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!("health and metrics end: {error}");
-        }
-    });
-    Ok(())
+        .with_state(figures)
 }
 
 async fn metrics(State(figures): State<watch::Receiver<Figures>>) -> impl IntoResponse {

@@ -1,0 +1,99 @@
+//! The node's HTTP server: one address (`--listen`), a room for each thing it offers.
+
+pub mod health;
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use banyan::limits::MAX_SDP;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use self::health::Figures;
+
+/// Ports tried where the user named none: as many broadcasts as one machine carries.
+const TRIES: u16 = 32;
+
+/// Where the server listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// Here or not at all: the user said so.
+    Exactly(SocketAddr),
+    /// Here, or at the first port after it that is free.
+    From(SocketAddr),
+}
+
+/// What the server offers.
+pub struct Rooms {
+    /// For `/healthz` and `/metrics`.
+    pub figures: watch::Receiver<Figures>,
+}
+
+impl Rooms {
+    fn router(self) -> Router {
+        Router::new()
+            .merge(health::routes(self.figures))
+            .fallback(nothing_here)
+            .layer(DefaultBodyLimit::max(MAX_SDP))
+    }
+}
+
+/// An address that is taken and not served yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Server {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// When it cannot be had, naming it.
+    pub async fn bind(listen: Listen) -> anyhow::Result<Self> {
+        let listener = match listen {
+            Listen::Exactly(addr) => TcpListener::bind(addr)
+                .await
+                .with_context(|| format!("--listen {addr}: the address cannot be had"))?,
+            Listen::From(first) => first_free(first).await?,
+        };
+        let addr = listener.local_addr()?;
+        Ok(Self { listener, addr })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves these rooms until the process ends.
+    pub fn serve(self, rooms: Rooms) {
+        tracing::info!("health and metrics at http://{}", self.addr);
+        let routes = rooms.router();
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(self.listener, routes).await {
+                tracing::error!("the HTTP server ends: {error}");
+            }
+        });
+    }
+}
+
+async fn first_free(first: SocketAddr) -> anyhow::Result<TcpListener> {
+    let mut last = None;
+    for port in (first.port()..=u16::MAX).take(TRIES.into()) {
+        match TcpListener::bind(SocketAddr::new(first.ip(), port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into());
+    Err(error).with_context(|| format!("no port from {first} on is free; name one with --listen"))
+}
+
+async fn nothing_here() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "there is nothing here\n")
+}
