@@ -9,6 +9,8 @@ use banyan::limits::MAX_TITLE;
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
+use crate::load::options::Load;
+
 /// Peer-to-peer live video: broadcast, watch or help to carry a stream.
 #[derive(Debug, Parser)]
 #[command(name = "banyan", version, propagate_version = true)]
@@ -37,6 +39,8 @@ pub enum Command {
     Watch(Viewer),
     /// Pass a stream on to others without watching it.
     Relay(Viewer),
+    /// Join a stream with many standard players (WHEP), and report how they fare.
+    Load(Load),
     /// Make the key file of a new stream and print the stream's id.
     Keygen(Keygen),
 }

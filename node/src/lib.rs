@@ -8,6 +8,7 @@ pub mod embedded_tracker;
 pub mod http;
 pub mod invitation;
 pub mod keygen;
+pub mod load;
 pub mod logging;
 pub mod rtc;
 pub mod session;

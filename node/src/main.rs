@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             Command::Broadcast(options) => banyan_node::broadcast::run(*options).await,
             Command::Watch(options) => banyan_node::viewer::run(options, "watch").await,
             Command::Relay(options) => banyan_node::viewer::run(options, "relay").await,
+            Command::Load(options) => banyan_node::load::run(options).await,
             Command::Keygen(options) => banyan_node::keygen::run(&options),
         }
     });
