@@ -2,7 +2,7 @@
 //!
 //! Each verb of the protocol has a room: `join`, `link` (what the two ends of a connection say to
 //! each other), `heal` (reports, departures, returns), `root` (the broadcaster's own messages),
-//! `suspicion` (what children say of a parent). `queue` finds parents for those who wait, `status`
+//! `suspicion` (what children say of a parent), `player` (leaves that say nothing themselves). `queue` finds parents for those who wait, `status`
 //! and `view` tell people.
 //!
 //! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
@@ -14,6 +14,7 @@ mod heal;
 mod join;
 mod link;
 mod member;
+mod player;
 mod queue;
 mod root;
 mod status;
@@ -64,6 +65,8 @@ enum Timer {
     Reopen(NodeId),
     /// This parent was called silent: has the tracker heard of it since?
     Suspect(NodeId),
+    /// The parent of this player was lost: has it come back since?
+    Orphan(NodeId),
     /// The last slot is kept no longer.
     LastSlot,
 }
@@ -161,6 +164,7 @@ impl Broadcast {
                 Timer::Place(child) => self.give_up_place(now, child),
                 Timer::Reopen(parent) => self.review(now, parent),
                 Timer::Suspect(parent) => self.look_at_suspect(now, parent),
+                Timer::Orphan(player) => self.look_at_orphan(now, player),
             }
         }
         self.tick_root(now);
@@ -236,7 +240,12 @@ impl Broadcast {
 
     /// Adds a peer that has no parent.
     fn enter(&mut self, now: Instant, arrival: Arrival) -> &mut Member {
-        let new = Newcomer::new(arrival.node, arrival.class.into(), arrival.slots, now);
+        // Whatever a player says, it feeds nobody.
+        let slots = match arrival.class {
+            PeerClass::Player => 0,
+            PeerClass::Native | PeerClass::Browser => arrival.slots,
+        };
+        let new = Newcomer::new(arrival.node, arrival.class.into(), slots, now);
         let handle = self.tree.insert(new);
         self.members
             .entry(arrival.node)
@@ -264,6 +273,7 @@ impl From<PeerClass> for Class {
         match class {
             PeerClass::Native => Self::Native,
             PeerClass::Browser => Self::Browser,
+            PeerClass::Player => Self::Player,
         }
     }
 }
@@ -273,6 +283,7 @@ impl From<Class> for PeerClass {
         match class {
             Class::Native => Self::Native,
             Class::Browser => Self::Browser,
+            Class::Player => Self::Player,
         }
     }
 }

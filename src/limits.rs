@@ -240,6 +240,10 @@ pub const ROOT_GRACE: Duration = Duration::from_secs(5);
 /// parent is told to let it go, early enough that whoever needs the slot has it within 2 s.
 pub const PLACE_MEMORY: Duration = Duration::from_millis(1500);
 
+/// How long a player's place is kept whose parent's session ended: players do not report, so the
+/// parent has to come back and name it. Twice the longest pause between two attempts to.
+pub const PLAYER_ORPHANED: Duration = Duration::from_secs(10);
+
 /// How long a child gets other parents than one it lost, if there are others.
 pub const PARENT_AVOIDED: Duration = Duration::from_secs(10);
 

@@ -21,7 +21,7 @@ use crate::wire::announcement::StreamInfo;
 use crate::wire::peer::NextPacket;
 
 pub use self::contract::{Input, NodeConfig, Output, Snapshot};
-pub use crate::peer::{PeerConfig, PeerEvent, PeerInput, Role};
+pub use crate::peer::{PeerConfig, PeerEvent, PeerInput, PlayerNews, PlayerRequest, Role};
 
 /// Time between two sender reports to a child. RFC 3550 section 6.2 asks for at least 5 s on
 /// large sessions and less on small ones; players adjust lip sync on each.

@@ -8,13 +8,16 @@ mod children;
 pub mod contract;
 mod linking;
 mod liveness;
+mod players;
 mod signaling;
 mod upstream;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use self::contract::{MediaView, PeerConfig, PeerEvent, PeerInput, PeerOutput, Role};
+pub use self::contract::{
+    MediaView, PeerConfig, PeerEvent, PeerInput, PeerOutput, PlayerNews, PlayerRequest, Role,
+};
 
 use self::children::Children;
 use self::liveness::{Liveness, Remote};
@@ -24,7 +27,7 @@ use crate::id::{LinkId, LinkKey, NodeId, StreamId};
 use crate::limits::HEARTBEAT_INTERVAL;
 use crate::wire::announcement::{SignedStreamInfo, StreamInfo, stream_id};
 use crate::wire::peer::{PeerMessage, StartFrom};
-use crate::wire::tracker::ClientMessage;
+use crate::wire::tracker::{ClientMessage, PeerClass};
 
 /// Time a returning tracker or session has to take a fed node back by what it and its parent
 /// report, before the node asks for a place anew: a few reports.
@@ -111,11 +114,7 @@ impl Peer {
             PeerInput::TrackerDown => self.session.close(),
             PeerInput::Tracker(message) => self.tracker_message(now, message),
             PeerInput::Offer { link, sdp } => self.offer_ready(now, link, sdp),
-            PeerInput::Answer { link, sdp } => {
-                if self.children.contains(link) {
-                    self.tell_tracker(ClientMessage::Answer { link, sdp });
-                }
-            }
+            PeerInput::Answer { link, sdp } => self.answer_ready(link, sdp),
             PeerInput::Rejected { link, reason } => self.rejected(now, link, reason),
             PeerInput::Candidate { link, candidate } => self.local_candidate(link, candidate),
             PeerInput::Connected { link } => self.link_connected(now, link),
@@ -123,11 +122,12 @@ impl Peer {
             PeerInput::Message { link, message } => self.peer_message(now, link, message),
             PeerInput::Worn { link } => {
                 self.send(link, PeerMessage::Bye);
-                self.drop_child(link);
+                self.drop_child(now, link);
             }
+            PeerInput::Player { link, request } => self.player_asks(now, link, request),
             PeerInput::Tracks(info) => self.set_tracks(info),
             PeerInput::Tick => {}
-            PeerInput::Leave => self.leave(),
+            PeerInput::Leave => self.leave(now),
         }
         self.tick(now);
         self.due = self.deadline();
@@ -205,6 +205,22 @@ impl Peer {
     /// The children whose links stand.
     pub fn children(&self) -> impl Iterator<Item = LinkKey> {
         self.children.connected()
+    }
+
+    /// Those of them that the tracker placed.
+    pub fn placed_children(&self) -> impl Iterator<Item = LinkKey> {
+        self.children.placed()
+    }
+
+    /// What a child is.
+    pub fn class_of(&self, link: LinkKey) -> Option<PeerClass> {
+        self.children.get(link).map(|child| child.class)
+    }
+
+    /// Children the tracker may give it: its slots, less those taken at its own door.
+    pub fn placeable(&self) -> u16 {
+        let local = u16::try_from(self.children.local()).unwrap_or(u16::MAX);
+        self.config.slots.saturating_sub(local)
     }
 
     /// Children it serves at most.
@@ -294,7 +310,7 @@ impl Peer {
             self.lose_parent(now, link, reason);
         }
         for link in self.children.expired(now) {
-            self.drop_child(link);
+            self.drop_child(now, link);
         }
         if self.wants_parent() && self.join_at.is_none_or(|at| at <= now) {
             self.begin_join();
@@ -345,6 +361,10 @@ impl Peer {
     }
 
     fn send(&mut self, link: LinkKey, message: PeerMessage) {
+        if self.children.is_player(link) {
+            // It has no channel.
+            return;
+        }
         self.outputs.push_back(PeerOutput::Send { link, message });
     }
 
@@ -371,10 +391,10 @@ impl Peer {
             .push_back(PeerOutput::Connect { link, ice_servers });
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, now: Instant) {
         for link in self.children.links() {
             self.send(link, PeerMessage::Bye);
-            self.drop_child(link);
+            self.drop_child(now, link);
         }
         let links: Vec<_> = self
             .upstream

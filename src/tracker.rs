@@ -308,6 +308,7 @@ impl<R: Rng> Tracker<R> {
             return;
         };
         broadcast.settle(now, &mut self.rng);
+        let mut over = Vec::new();
         while let Some((node, message)) = broadcast.poll_output() {
             let Some(&session) = self.nodes.get(&node) else {
                 continue;
@@ -318,7 +319,10 @@ impl<R: Rng> Tracker<R> {
                 // Its answer and candidates are asked for.
                 session.budget.grant(2 + MAX_CANDIDATES as u32);
             }
-            self.errors += u64::from(matches!(message, ServerMessage::Error { .. }));
+            if let ServerMessage::Error { fatal, .. } = message {
+                self.errors += 1;
+                over.extend(fatal.then_some(session));
+            }
             self.outputs.push_back(Output::Send { session, message });
         }
         let offline = broadcast.offline_since();
@@ -347,6 +351,13 @@ impl<R: Rng> Tracker<R> {
             None => {
                 self.offline.remove(&stream);
             }
+        }
+        for id in over {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                // The broadcast has forgotten it already.
+                session.stream = None;
+            }
+            self.close(now, id);
         }
     }
 

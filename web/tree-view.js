@@ -174,14 +174,14 @@ export class TreeView {
     const root = peer.parent === null && spot.branch.level === 0;
     const own = peer.id === this.self;
     const r = root ? Math.max(this.radius * 1.35, 9) : own ? Math.max(this.radius, 6.5) : this.radius;
+    const native = root || peer.class === "native";
     set(mark.group, {
-      "data-kind": root ? "root" : peer.class,
+      "data-kind": root ? "root" : native ? "native" : "browser",
       "data-self": own,
       "data-path": path.has(peer.id),
       "data-lossy": peer.loss_permille >= 20,
     });
     if (own && this.nodes.lastChild !== mark.group) this.nodes.append(mark.group);
-    const native = root || peer.class === "native";
     set(mark.shape, { d: native ? disc(r) : leafShape(r * 1.25) });
     set(mark.group.children[0], { r: Math.max(r + 3, 12) });
     set(mark.group.children[1], { r: r + (own ? 6.5 : 4.5) });

@@ -25,12 +25,12 @@ export function summary(model, self) {
 /** @param {TreeModel} model @param {TreePeer} peer @param {string} self @returns {string[]} */
 export function describe(model, peer, self) {
   const root = peer.parent === null;
-  const kind = root ? "root, the broadcaster" : peer.class === "native" ? "native node" : "browser";
+  const kind = root ? "root, the broadcaster" : peer.class === "native" ? "native node" : peer.class;
   const lines = [
     `${peer.id === self ? "You" : shortId(peer.id)}, ${kind}`,
     root ? "" : `${plural(peer.depth, "hop")} from the root, under ${shortId(peer.parent ?? "")}`,
     peer.slots > 0 ? `feeds ${peer.used} of ${peer.slots}` : "",
-    root ? "" : `delay ${duration(peer.delay_ms)}, loss ${loss(peer.loss_permille)}`,
+    root || peer.class === "player" ? "" : `delay ${duration(peer.delay_ms)}, loss ${loss(peer.loss_permille)}`,
     `here for ${age(model.age(peer.id, performance.now()))}`,
   ];
   return lines.filter((line) => line !== "");

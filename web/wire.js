@@ -133,7 +133,7 @@ const treePeer = record({
   parent: optional(nodeId),
   standby: optional(nodeId),
   depth: count,
-  class: word(/** @type {const} */ (["native", "browser"])),
+  class: word(/** @type {const} */ (["native", "browser", "player"])),
   slots: count,
   used: count,
   age: count,

@@ -404,6 +404,7 @@ impl Turn {
                 let (encoding, class) = match class {
                     PeerClass::Native => (Encoding::Bincode, rtc::PeerClass::Native),
                     PeerClass::Browser => (Encoding::Json, rtc::PeerClass::Browser),
+                    PeerClass::Player => (Encoding::Json, rtc::PeerClass::Player),
                 };
                 self.encodings.insert(link, encoding);
                 let accepted = self

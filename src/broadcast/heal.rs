@@ -7,7 +7,7 @@ use super::queue::Rank;
 use super::{Arrival, Broadcast, Timer};
 use crate::id::{LinkId, LinkKey, NodeId};
 use crate::limits::{MAX_STREAM_PEERS, PLACE_MEMORY};
-use crate::wire::tracker::{Report, ServerMessage};
+use crate::wire::tracker::{PeerClass, Report, ServerMessage};
 
 /// The place of a peer whose session ended. Its media may flow on; if it comes back soon and is
 /// still fed there, nothing was lost.
@@ -29,6 +29,9 @@ impl Broadcast {
     /// How a peer is. What a parent and its child report alike is an edge, whatever the tracker
     /// thought.
     pub fn report(&mut self, now: Instant, node: NodeId, report: Report) {
+        if self.is_player(&node) {
+            return;
+        }
         let Some(member) = self.members.get_mut(&node) else {
             return;
         };
@@ -46,7 +49,9 @@ impl Broadcast {
         }
         member.reported = children;
         let refused = member.full_until.take().is_some();
-        self.tree.set_slots(handle, report.slots);
+        let taken = self.strangers_below(node);
+        self.tree
+            .set_slots(handle, report.slots.saturating_sub(taken));
         self.tree.set_delay(handle, report.delay_ms);
         if refused {
             self.review(now, node);
@@ -54,6 +59,17 @@ impl Broadcast {
         if let Some(parent) = report.parent {
             self.adopt(node, parent);
         }
+        self.place_players(now, node);
+    }
+
+    /// Children a parent reports that are nobody here, like players a tracker before this one
+    /// placed: their slots are taken. A kept place is not, since it goes to whoever needs it.
+    fn strangers_below(&self, parent: NodeId) -> u16 {
+        let reported = self.members.get(&parent).map(|member| &member.reported);
+        let stranger =
+            |node: &&NodeId| !self.members.contains_key(node) && !self.places.contains_key(node);
+        let count = reported.map_or(0, |children| children.iter().filter(stranger).count());
+        u16::try_from(count).unwrap_or(u16::MAX)
     }
 
     /// Takes in a peer that is no member but, by its own report and its parent's, hangs in the
@@ -90,7 +106,7 @@ impl Broadcast {
     }
 
     /// Puts a peer without parent under the one it reports, if there is evidence for it.
-    fn adopt(&mut self, child: NodeId, parent: NodeId) {
+    pub(super) fn adopt(&mut self, child: NodeId, parent: NodeId) {
         let (Some(member), Some(above)) = (self.members.get(&child), self.members.get(&parent))
         else {
             return;
@@ -157,10 +173,12 @@ impl Broadcast {
             return;
         }
         self.counters.lost += 1;
-        self.depart(now, node, true);
+        // Whoever speaks for a player is gone for good.
+        let may_return = !self.is_player(&node);
+        self.depart(now, node, may_return);
     }
 
-    fn depart(&mut self, now: Instant, node: NodeId, keep_place: bool) {
+    pub(super) fn depart(&mut self, now: Instant, node: NodeId, keep_place: bool) {
         self.take_attempt(node, true);
         self.release_dependents(node);
         let Some(member) = self.members.remove(&node) else {
@@ -174,6 +192,7 @@ impl Broadcast {
             None => self.release_place(node),
         }
         let mut strong = false;
+        let mut players = Vec::new();
         for orphan in self.tree.remove(member.handle) {
             strong |= self.tree.brings_room(orphan);
             let orphan = self.tree.get(orphan).map(|peer| peer.node());
@@ -183,6 +202,9 @@ impl Broadcast {
                 continue;
             };
             member.former = member.edge.take();
+            if member.class == PeerClass::Player {
+                players.push(orphan);
+            }
             // A request to move has become one to live.
             if let Some(attempt) = &mut member.attempt
                 && attempt.turn.rank == Rank::Moves
@@ -194,6 +216,9 @@ impl Broadcast {
                     self.queue.push(attempt.turn, orphan);
                 }
             }
+        }
+        for player in players {
+            self.orphan_player(now, player, keep_place);
         }
         if strong {
             self.keep_last_slot(now);

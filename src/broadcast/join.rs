@@ -193,6 +193,9 @@ impl Broadcast {
         if assigned.is_some_and(|assigned| assigned.until <= now) {
             self.counters.expired += 1;
             self.take_attempt(child, true);
+            if self.is_player(&child) {
+                self.end_player(now, child, "the player did not connect");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::member::Edge;
 use super::{Broadcast, Timer};
 use crate::id::{Generation, LinkKey, NodeId};
 use crate::limits::{MAX_OFFER_BYTES, PARENT_AVOIDED, PARENT_REFUSED};
-use crate::wire::tracker::{ErrorCode, RefuseReason, ServerMessage};
+use crate::wire::tracker::{ErrorCode, PeerClass, RefuseReason, ServerMessage};
 
 impl Broadcast {
     /// A parent's answer to its child's offer; once per connection.
@@ -128,16 +128,28 @@ impl Broadcast {
     }
 
     /// A child's connection stands: it hangs under its new parent now, and the old one is told.
+    /// For a player its parent says so.
     pub fn attached(&mut self, from: NodeId, link: LinkKey, generation: Generation) {
         let attempt = self
             .members
             .get(&from)
-            .filter(|_| link.child == from)
+            .filter(|member| link.child == from && member.class != PeerClass::Player)
             .and_then(|member| member.attempt.as_ref())
             .filter(|attempt| attempt.link == link.link);
         let assigned = attempt
             .and_then(|attempt| attempt.assigned)
             .filter(|assigned| assigned.generation == generation);
+        if assigned.is_some() {
+            self.attach_expected(from);
+        } else {
+            self.counters.stale += 1;
+        }
+    }
+
+    /// Puts a child under the parent it was assigned to.
+    pub(super) fn attach_expected(&mut self, from: NodeId) {
+        let attempt = self.members.get(&from).and_then(|m| m.attempt.as_ref());
+        let assigned = attempt.and_then(|attempt| attempt.assigned);
         let handles = assigned.and_then(|assigned| {
             let parent = self.members.get(&assigned.parent)?.handle;
             Some((self.members.get(&from)?.handle, parent, assigned.parent))

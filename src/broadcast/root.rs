@@ -206,6 +206,7 @@ impl Broadcast {
         let Some(root) = self.root.take() else {
             return;
         };
+        self.end_players(now);
         self.members.remove(&root.node);
         self.views.forget(&root.node);
         self.state = StreamState::Offline;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{LinkKey, NodeId};
-use crate::peer::{PeerConfig, PeerEvent, PeerInput};
+use crate::peer::{PeerConfig, PeerEvent, PeerInput, PlayerNews};
 use crate::relay::TrackStats;
 use crate::relay::packet::{Packet, TrackIndex};
 use crate::wire::announcement::{MediaKind, StreamInfo};
@@ -194,6 +194,13 @@ pub enum Output {
         ntp: u64,
         /// RTP timestamp at that time.
         rtp: u32,
+    },
+    /// Tell a player at this node's own door.
+    Player {
+        /// Its link.
+        link: LinkKey,
+        /// What.
+        news: PlayerNews,
     },
     /// For people and statistics.
     Event(PeerEvent),

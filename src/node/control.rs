@@ -36,26 +36,22 @@ impl Node {
                 offer,
                 class,
                 ice_servers,
-            } => {
-                if class == PeerClass::Browser {
-                    self.players.insert(link);
-                }
-                match self.info.clone() {
-                    Some(info) => Output::Accept {
-                        link,
-                        offer,
-                        class,
-                        ice_servers,
-                        info,
-                    },
-                    None => return,
-                }
-            }
+            } => match self.info.clone() {
+                Some(info) => Output::Accept {
+                    link,
+                    offer,
+                    class,
+                    ice_servers,
+                    info,
+                },
+                None => return,
+            },
             PeerOutput::AddCandidate { link, candidate } => {
                 Output::AddCandidate { link, candidate }
             }
             PeerOutput::Send { link, message } => Output::Message { link, message },
             PeerOutput::Event(event) => Output::Event(event),
+            PeerOutput::Player { link, news } => Output::Player { link, news },
             PeerOutput::Close { link } => Output::Close { link },
             PeerOutput::ReportDue => Output::Tracker(ClientMessage::Report(self.report(now))),
             PeerOutput::Tracks(info) => {
@@ -74,12 +70,7 @@ impl Node {
                 }
                 return;
             }
-            PeerOutput::AddChild { link } => {
-                if let Some(relay) = &mut self.relay {
-                    relay.add_child(now, link);
-                }
-                return;
-            }
+            PeerOutput::AddChild { link, class } => return self.add_child(now, link, class),
             PeerOutput::ActivateChild { link, from } => return self.activate(now, link, from),
             PeerOutput::DeactivateChild { link } => {
                 self.clock_due.remove(&link);
@@ -120,15 +111,30 @@ impl Node {
         };
         relay.set_sink(now, self.sink_wait);
         relay.set_max_upload(self.capacity.max_upload_bytes());
-        for link in self.peer.children() {
-            relay.add_child(now, link);
-        }
         self.relay = Some(relay);
+        let children: Vec<_> = self.peer.children().collect();
+        for link in children {
+            if let Some(class) = self.peer.class_of(link) {
+                self.add_child(now, link, class);
+            }
+        }
         self.clocks = vec![None; info.tracks.len()];
         self.source_next = info.tracks.iter().map(|track| track.first_seq).collect();
         self.clock_due.clear();
         self.info = Some(info);
         self.reported = Totals::default();
+    }
+
+    fn add_child(&mut self, now: Instant, link: LinkKey, class: PeerClass) {
+        if class != PeerClass::Native {
+            self.players.insert(link);
+        }
+        if let Some(relay) = &mut self.relay {
+            relay.add_child(now, link);
+            if class == PeerClass::Player {
+                relay.excuse_silence(link);
+            }
+        }
     }
 
     fn hint_heads(&mut self, now: Instant, heads: &[u64]) {
@@ -184,8 +190,8 @@ impl Node {
             .map_or(0, |ms| up_bytes * 1000 / ms);
         Report {
             parent: self.peer.parent(),
-            children: self.peer.children().map(|link| link.child).collect(),
-            slots,
+            children: self.peer.placed_children().map(|link| link.child).collect(),
+            slots: self.peer.placeable(),
             delay_ms: u32::try_from(self.peer.delay().as_millis()).unwrap_or(u32::MAX),
             lost: u32::try_from(totals.lost.saturating_sub(before.lost)).unwrap_or(u32::MAX),
             received: u32::try_from(totals.received.saturating_sub(before.received))

@@ -1,4 +1,5 @@
-//! The links to children: only those the tracker announced, never more than there are slots.
+//! The links to children: those the tracker announced and players on this machine's own door,
+//! never more than there are slots.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::liveness::Liveness;
 use crate::id::LinkKey;
 use crate::limits::CONNECT_TIMEOUT;
+use crate::wire::tracker::PeerClass;
 
 /// A child that sent nothing for this long is gone, in case the tracker does not say so first.
 const CHILD_SILENCE: Duration = Duration::from_secs(10);
@@ -13,10 +15,22 @@ const CHILD_SILENCE: Duration = Duration::from_secs(10);
 /// One announced child.
 #[derive(Debug)]
 pub struct Child {
-    /// Since when it is announced.
-    pub since: Instant,
-    /// Heartbeats, once the connection stands.
-    pub liveness: Option<Liveness>,
+    /// What it is.
+    pub class: PeerClass,
+    /// Whether it came to this node's own door, and no tracker knows of it.
+    pub local: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Since when.
+    Announced(Instant),
+    /// The connection stands, and both ends say so four times a second.
+    Beating(Liveness),
+    /// The connection of a player stands. It has no channel to say anything on; whether it lives
+    /// shows in the connection itself (RFC 7675).
+    Playing,
 }
 
 /// All announced children.
@@ -35,8 +49,21 @@ impl Children {
     pub fn connected(&self) -> impl Iterator<Item = LinkKey> {
         self.links
             .iter()
-            .filter(|(_, child)| child.liveness.is_some())
+            .filter(|(_, child)| child.is_connected())
             .map(|(link, _)| *link)
+    }
+
+    /// Connected children that the tracker placed.
+    pub fn placed(&self) -> impl Iterator<Item = LinkKey> {
+        self.links
+            .iter()
+            .filter(|(_, child)| child.is_connected() && !child.local)
+            .map(|(link, _)| *link)
+    }
+
+    /// How many came to this node's own door, connected or not.
+    pub fn local(&self) -> usize {
+        self.links.values().filter(|child| child.local).count()
     }
 
     /// All links, connected or not.
@@ -51,20 +78,33 @@ impl Children {
 
     /// Whether this child's link stands.
     pub fn is_connected(&self, link: LinkKey) -> bool {
-        self.links
-            .get(&link)
-            .is_some_and(|child| child.liveness.is_some())
+        self.get(link).is_some_and(Child::is_connected)
     }
 
-    /// A child is announced.
-    pub fn insert(&mut self, now: Instant, link: LinkKey) {
-        self.links.insert(
-            link,
-            Child {
-                since: now,
-                liveness: None,
-            },
-        );
+    /// Whether this child is a player.
+    pub fn is_player(&self, link: LinkKey) -> bool {
+        self.get(link)
+            .is_some_and(|child| child.class == PeerClass::Player)
+    }
+
+    /// Whether this child came to this node's own door.
+    pub fn is_local(&self, link: LinkKey) -> bool {
+        self.get(link).is_some_and(|child| child.local)
+    }
+
+    /// A child is announced, or came by itself.
+    pub fn insert(&mut self, now: Instant, link: LinkKey, class: PeerClass, local: bool) {
+        let child = Child {
+            class,
+            local,
+            stage: Stage::Announced(now),
+        };
+        self.links.insert(link, child);
+    }
+
+    /// The child at this link.
+    pub fn get(&self, link: LinkKey) -> Option<&Child> {
+        self.links.get(&link)
     }
 
     /// The child at this link.
@@ -72,25 +112,26 @@ impl Children {
         self.links.get_mut(&link)
     }
 
-    /// Forgets a child; false if there was none.
-    pub fn remove(&mut self, link: LinkKey) -> bool {
-        self.links.remove(&link).is_some()
+    /// Forgets a child.
+    pub fn remove(&mut self, link: LinkKey) -> Option<Child> {
+        self.links.remove(&link)
     }
 
     /// Connected children whose heartbeat is due.
     pub fn beats_due(&mut self, now: Instant) -> impl Iterator<Item = (LinkKey, &mut Liveness)> {
         self.links
             .iter_mut()
-            .filter_map(|(link, child)| child.liveness.as_mut().map(|liveness| (*link, liveness)))
+            .filter_map(|(link, child)| child.liveness_mut().map(|liveness| (*link, liveness)))
             .filter(move |(_, liveness)| liveness.next_beat() <= now)
     }
 
     /// This node itself was held up until `now`: what it did not hear is nobody's fault.
     pub fn excuse(&mut self, now: Instant) {
         for child in self.links.values_mut() {
-            match &mut child.liveness {
-                Some(liveness) => liveness.heard(now),
-                None => child.since = now,
+            match &mut child.stage {
+                Stage::Beating(liveness) => liveness.heard(now),
+                Stage::Announced(since) => *since = now,
+                Stage::Playing => {}
             }
         }
     }
@@ -99,7 +140,7 @@ impl Children {
     pub fn expired(&self, now: Instant) -> Vec<LinkKey> {
         self.links
             .iter()
-            .filter(|(_, child)| now >= child.gone_at())
+            .filter(|(_, child)| child.gone_at().is_some_and(|at| at <= now))
             .map(|(link, _)| *link)
             .collect()
     }
@@ -108,20 +149,49 @@ impl Children {
     pub fn deadline(&self) -> Option<Instant> {
         self.links
             .values()
-            .map(|child| {
-                let beat = child.liveness.as_ref().map(Liveness::next_beat);
-                beat.map_or(child.gone_at(), |beat| beat.min(child.gone_at()))
+            .flat_map(|child| {
+                let beat = child.liveness().map(Liveness::next_beat);
+                [beat, child.gone_at()].into_iter().flatten()
             })
             .min()
     }
 }
 
 impl Child {
-    fn gone_at(&self) -> Instant {
-        match &self.liveness {
-            Some(liveness) => liveness.last_heard() + CHILD_SILENCE,
+    /// Its connection stands.
+    pub fn connected(&mut self, now: Instant, origin: Instant) {
+        self.stage = match self.class {
+            PeerClass::Player => Stage::Playing,
+            PeerClass::Native | PeerClass::Browser => Stage::Beating(Liveness::new(now, origin)),
+        };
+    }
+
+    /// Whether its connection stands.
+    pub fn is_connected(&self) -> bool {
+        !matches!(self.stage, Stage::Announced(_))
+    }
+
+    fn liveness(&self) -> Option<&Liveness> {
+        match &self.stage {
+            Stage::Beating(liveness) => Some(liveness),
+            Stage::Announced(_) | Stage::Playing => None,
+        }
+    }
+
+    /// Its heartbeats, once its connection stands and if it has any.
+    pub fn liveness_mut(&mut self) -> Option<&mut Liveness> {
+        match &mut self.stage {
+            Stage::Beating(liveness) => Some(liveness),
+            Stage::Announced(_) | Stage::Playing => None,
+        }
+    }
+
+    fn gone_at(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Beating(liveness) => Some(liveness.last_heard() + CHILD_SILENCE),
             // The child gives up first, so that its report and not ours decides.
-            None => self.since + CONNECT_TIMEOUT * 2,
+            Stage::Announced(since) => Some(*since + CONNECT_TIMEOUT * 2),
+            Stage::Playing => None,
         }
     }
 }

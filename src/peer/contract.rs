@@ -120,12 +120,55 @@ pub enum PeerInput {
         /// Which.
         link: LinkKey,
     },
+    /// A player at this node's own door wants something.
+    Player {
+        /// Its link; the child in it is a name nobody else has.
+        link: LinkKey,
+        /// What.
+        request: PlayerRequest,
+    },
     /// The root's tracks are known or have changed.
     Tracks(StreamInfo),
     /// Time passed.
     Tick,
     /// The node ends: leave politely.
     Leave,
+}
+
+/// What a player at this node's own door asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlayerRequest {
+    /// To be fed; told of by [`PlayerNews::Answer`] or [`PlayerNews::Refused`].
+    Play {
+        /// Its session description of type offer.
+        offer: String,
+    },
+    /// To be tried at this address as well.
+    Candidate {
+        /// The candidate line; empty says there are no more.
+        candidate: String,
+    },
+    /// To be let go.
+    Leave,
+}
+
+/// What a player at this node's own door is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlayerNews {
+    /// The answer to its offer.
+    Answer {
+        /// Session description.
+        sdp: String,
+    },
+    /// A candidate of this node.
+    Candidate {
+        /// The candidate line; empty says there are no more.
+        candidate: String,
+    },
+    /// It is not fed. Nothing follows.
+    Refused(RefuseReason),
+    /// Its link is gone. Nothing follows.
+    Ended,
 }
 
 /// What is to be done.
@@ -196,6 +239,8 @@ pub enum PeerOutput {
     AddChild {
         /// Which.
         link: LinkKey,
+        /// What the child is.
+        class: PeerClass,
     },
     /// A child wants packets.
     ActivateChild {
@@ -225,6 +270,13 @@ pub enum PeerOutput {
     RemoveChild {
         /// Which.
         link: LinkKey,
+    },
+    /// Tell a player at this node's own door.
+    Player {
+        /// Its link.
+        link: LinkKey,
+        /// What.
+        news: PlayerNews,
     },
     /// For people and statistics.
     Event(PeerEvent),

@@ -2,21 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use super::liveness::Liveness;
 use super::{Attempt, Peer, PeerEvent, PeerOutput, RETRY_JOIN, Stage};
 use crate::id::LinkKey;
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::peer::{PeerHello, PeerMessage};
-use crate::wire::tracker::{ClientMessage, Lost, LostReason, RefuseReason};
+use crate::wire::tracker::{ClientMessage, Lost, LostReason, PeerClass, RefuseReason};
 
 impl Peer {
     pub(super) fn link_connected(&mut self, now: Instant, link: LinkKey) {
         let origin = self.origin;
         if let Some(child) = self.children.get_mut(link) {
-            child.liveness = Some(Liveness::new(now, origin));
-            self.outputs.push_back(PeerOutput::AddChild { link });
+            child.connected(now, origin);
+            let class = child.class;
+            self.outputs.push_back(PeerOutput::AddChild { link, class });
             self.event(PeerEvent::ChildUp { link });
-            self.hello(link);
+            match class {
+                PeerClass::Player => self.begin_to_play(now, link),
+                PeerClass::Native | PeerClass::Browser => self.hello(link),
+            }
             return;
         }
         let Some(attempt) = self.upstream.get_mut(link) else {
@@ -95,7 +98,7 @@ impl Peer {
         let Some(liveness) = self
             .children
             .get_mut(link)
-            .and_then(|child| child.liveness.as_mut())
+            .and_then(|child| child.liveness_mut())
         else {
             return;
         };
@@ -116,10 +119,10 @@ impl Peer {
                 self.outputs
                     .push_back(PeerOutput::ChildKeyFrame { link, track });
             }
-            PeerMessage::Bye => self.drop_child(link),
+            PeerMessage::Bye => self.drop_child(now, link),
             PeerMessage::Hello(hello) => {
                 if hello.version != PROTOCOL_VERSION {
-                    self.drop_child(link);
+                    self.drop_child(now, link);
                 }
             }
             // Only a parent describes the stream.
@@ -177,7 +180,7 @@ impl Peer {
 
     pub(super) fn link_closed(&mut self, now: Instant, link: LinkKey, reached: bool) {
         if self.children.contains(link) {
-            self.drop_child(link);
+            self.drop_child(now, link);
             return;
         }
         let reason = if reached {
@@ -189,8 +192,8 @@ impl Peer {
     }
 
     pub(super) fn rejected(&mut self, now: Instant, link: LinkKey, reason: RefuseReason) {
-        if self.children.remove(link) {
-            self.tell_tracker(ClientMessage::Refuse { link, reason });
+        if let Some(child) = self.children.remove(link) {
+            self.tell_refused(&child, link, reason);
         } else {
             self.lose_parent(now, link, LostReason::Unusable);
         }
@@ -200,25 +203,22 @@ impl Peer {
     fn close_link(&mut self, now: Instant, link: LinkKey) {
         if self.children.contains(link) {
             self.send(link, PeerMessage::Bye);
-            self.drop_child(link);
+            self.drop_child(now, link);
         } else {
             self.lose_parent(now, link, LostReason::Unusable);
         }
     }
 
-    pub(super) fn drop_child(&mut self, link: LinkKey) {
-        let connected = self
-            .children
-            .get_mut(link)
-            .is_some_and(|child| child.liveness.is_some());
-        if !self.children.remove(link) {
+    pub(super) fn drop_child(&mut self, now: Instant, link: LinkKey) {
+        let Some(child) = self.children.remove(link) else {
             return;
-        }
+        };
         self.outputs.push_back(PeerOutput::RemoveChild { link });
         self.outputs.push_back(PeerOutput::Close { link });
-        if connected {
+        if child.is_connected() {
             self.event(PeerEvent::ChildDown { link });
         }
+        self.tell_ended(now, &child, link);
     }
 
     /// A link to a parent is of no use any more; another is asked for.

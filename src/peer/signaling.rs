@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Attempt, Peer, PeerEvent, PeerOutput, READMISSION, RETRY_JOIN, Role, Stage};
+use super::{
+    Attempt, Peer, PeerEvent, PeerOutput, PlayerNews, READMISSION, RETRY_JOIN, Role, Stage,
+};
 use crate::id::{Generation, LinkKey, NodeId};
 use crate::limits::REPORT_INTERVAL;
 use crate::wire::PROTOCOL_VERSION;
@@ -70,6 +72,11 @@ impl Session {
         due
     }
 
+    /// Something the tracker should know of at once has happened.
+    pub(super) fn report_soon(&mut self, now: Instant) {
+        self.report_at = self.report_at.map(|at| at.min(now));
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.report_at.filter(|_| self.is_ready())
     }
@@ -84,7 +91,7 @@ impl Peer {
             node: self.config.node,
             class: PeerClass::Native,
             agent: self.config.agent.clone(),
-            slots: self.config.slots,
+            slots: self.placeable(),
         }));
     }
 
@@ -133,10 +140,10 @@ impl Peer {
             ServerMessage::Release { link } => {
                 if self.children.contains(link) {
                     self.send(link, PeerMessage::Bye);
-                    self.drop_child(link);
+                    self.drop_child(now, link);
                 }
             }
-            ServerMessage::Stream(status) => self.stream_changed(&status),
+            ServerMessage::Stream(status) => self.stream_changed(now, &status),
             ServerMessage::Error { code, message, .. } => self.refused(now, code, message),
             ServerMessage::Tree(_) => {}
         }
@@ -171,7 +178,9 @@ impl Peer {
     }
 
     pub(super) fn local_candidate(&mut self, link: LinkKey, candidate: String) {
-        if self.children.contains(link) || self.upstream.get_mut(link).is_some() {
+        if self.children.is_local(link) {
+            self.tell_player(link, PlayerNews::Candidate { candidate });
+        } else if self.children.contains(link) || self.upstream.get_mut(link).is_some() {
             self.tell_tracker(ClientMessage::Candidate { link, candidate });
         }
     }
@@ -307,7 +316,7 @@ impl Peer {
                 return;
             }
             // What was answered before did not reach the child.
-            self.drop_child(link);
+            self.drop_child(now, link);
         }
         let refuse = if link.child == self.node() || self.path().contains(&link.child) {
             Some(RefuseReason::Cycle)
@@ -322,7 +331,7 @@ impl Peer {
                 .find(|old| old.child == link.child);
             match own {
                 Some(old) => {
-                    self.drop_child(old);
+                    self.drop_child(now, old);
                     None
                 }
                 None => Some(RefuseReason::Full),
@@ -334,7 +343,7 @@ impl Peer {
             self.tell_tracker(ClientMessage::Refuse { link, reason });
             return;
         }
-        self.children.insert(now, link);
+        self.children.insert(now, link, class, false);
         let ice_servers = self.session.ice_servers.clone();
         self.outputs.push_back(PeerOutput::Accept {
             link,
@@ -344,7 +353,7 @@ impl Peer {
         });
     }
 
-    fn stream_changed(&mut self, status: &StreamStatus) {
+    fn stream_changed(&mut self, now: Instant, status: &StreamStatus) {
         if status.stream != self.stream {
             return;
         }
@@ -358,13 +367,13 @@ impl Peer {
             waiting: status.waiting,
         });
         if status.state == StreamState::Offline && !self.is_root() {
-            self.stream_ended();
+            self.stream_ended(now);
         }
     }
 
     /// The broadcast is over: every link of its tree ends, and a place in its next life is asked
     /// for at once, which the tracker grants when that begins.
-    fn stream_ended(&mut self) {
+    fn stream_ended(&mut self, now: Instant) {
         let standing: Vec<_> = self
             .upstream
             .attempts()
@@ -379,7 +388,7 @@ impl Peer {
         self.outputs.push_back(PeerOutput::Feeding { link: None });
         for link in self.children.links() {
             self.send(link, PeerMessage::Bye);
-            self.drop_child(link);
+            self.drop_child(now, link);
         }
     }
 
@@ -444,7 +453,7 @@ impl Peer {
                     // Their session descriptions are of the former tracks.
                     for child in self.children.links() {
                         self.send(child, PeerMessage::Bye);
-                        self.drop_child(child);
+                        self.drop_child(now, child);
                     }
                 }
                 self.outputs.push_back(PeerOutput::Tracks(info));

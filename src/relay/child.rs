@@ -66,6 +66,8 @@ pub(super) struct Child {
     /// Whether the relay will hand out the batch without being told again.
     pub(super) is_queued: bool,
     health: Health,
+    /// It may say nothing for long: a player may report as seldom as RFC 3550 lets it.
+    may_be_silent: bool,
     rtt: Duration,
     pace: Bucket,
     repairs: Bucket,
@@ -87,6 +89,7 @@ impl Child {
             worn_is_told: false,
             is_queued: false,
             health: Health::new(now),
+            may_be_silent: false,
             rtt: Duration::ZERO,
             pace: Bucket::full(now, CATCH_UP_BURST),
             repairs: Bucket::full(now, REPAIR_BURST),
@@ -398,8 +401,16 @@ impl Child {
         self.act_on(verdict, now, tracks);
     }
 
+    /// Its silence means nothing.
+    pub(super) fn excuse_silence(&mut self) {
+        self.may_be_silent = true;
+    }
+
     /// Holds the picture of a child that went silent, and tries again where a hold is over.
     pub(super) fn check_health(&mut self, now: Instant, tracks: &[Track]) {
+        if self.may_be_silent {
+            self.heard(now, tracks);
+        }
         let verdict = self.health.check(now);
         self.act_on(verdict, now, tracks);
     }

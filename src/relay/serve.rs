@@ -140,6 +140,14 @@ impl Relay {
         Ok(())
     }
 
+    /// A child that may say nothing for long gets its picture all the same: whether it lives shows
+    /// elsewhere.
+    pub fn excuse_silence(&mut self, key: LinkKey) {
+        if let Some(child) = self.children.get_mut(&key) {
+            child.excuse_silence();
+        }
+    }
+
     /// Ends a child's media and keeps the link.
     pub fn deactivate(&mut self, key: LinkKey) {
         if let Some(child) = self.children.get_mut(&key) {

@@ -9,7 +9,7 @@ use super::{SessionId, Tracker};
 use crate::broadcast::Arrival;
 use crate::id::StreamId;
 use crate::limits::{HELLO_TIMEOUT, IDLE_TIMEOUT, LEASE, MESSAGE_BURST, MESSAGES_PER_SECOND};
-use crate::wire::tracker::Publish;
+use crate::wire::tracker::{PeerClass, Publish};
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -47,6 +47,8 @@ impl Session {
         let allowed = match (self.hello, self.stream) {
             (None, _) => HELLO_TIMEOUT,
             (Some(_), None) => IDLE_TIMEOUT,
+            // Its parent tells whether it lives; this finds a shell that forgot it.
+            (Some(arrival), _) if arrival.class == PeerClass::Player => IDLE_TIMEOUT,
             (Some(_), Some(_)) => LEASE,
         };
         self.heard + allowed

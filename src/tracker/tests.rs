@@ -3,6 +3,7 @@
 mod basics;
 mod healing;
 mod links;
+mod players;
 mod publishing;
 mod scenario;
 mod sessions;

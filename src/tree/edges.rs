@@ -18,8 +18,8 @@ pub enum AttachError {
     /// The parent is, or is about to be, below the child.
     #[error("the parent is below the child")]
     Cycle,
-    /// A browser never feeds a native node.
-    #[error("a browser feeds no native node")]
+    /// A browser feeds browsers alone, and a player nobody.
+    #[error("a peer of this class does not feed one of that class")]
     Class,
     /// Some peer would be deeper than [`MAX_DEPTH`].
     #[error("the tree would be too deep")]

@@ -24,7 +24,7 @@ struct Levels {
 /// that names the first depth with a free slot.
 #[derive(Debug, Default)]
 pub(super) struct FreeIndex {
-    levels: [Levels; 2],
+    levels: [Levels; 3],
 }
 
 const _: () = assert!(MAX_DEPTH < 64, "a depth is a bit of a u64");

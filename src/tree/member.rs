@@ -13,18 +13,22 @@ pub enum Class {
     Native,
     /// Writes RTP anew; feeds browsers only.
     Browser,
+    /// Feeds nobody. A browser cannot be its parent: browsers begin to send when they are asked
+    /// to, and a player cannot ask.
+    Player,
 }
 
 impl Class {
     /// Whether a peer of this class may be the parent of one of class `child`.
     pub fn may_feed(self, child: Self) -> bool {
-        self == Self::Native || child == Self::Browser
+        self == Self::Native || (self == Self::Browser && child == Self::Browser)
     }
 
     pub(super) fn position(self) -> usize {
         match self {
             Self::Native => 0,
             Self::Browser => 1,
+            Self::Player => 2,
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   the root; at one depth, native parents before browsers.
 //! - J3: a peer without slots leaves the last free slot under a native parent to one that brings
 //!   some, where the caller says that one is about to come.
-//! - B1: a browser never parents a native node.
+//! - B1: a browser never parents a native node, nor a player.
 
 use rand::{Rng, RngExt};
 
@@ -41,7 +41,7 @@ impl Tree {
             self.free.occupied(Class::Native)
         };
         let browser = match class {
-            Class::Native => 0,
+            Class::Native | Class::Player => 0,
             Class::Browser => self.free.occupied(Class::Browser),
         };
         let deepest = MAX_DEPTH.checked_sub(1 + self.height(joiner))?;

@@ -21,6 +21,9 @@ pub enum PeerClass {
     Native,
     /// A browser page: never the parent of a native node.
     Browser,
+    /// A standard WebRTC player (WHEP): a leaf without data channels, which says nothing about
+    /// itself. Its place stands on its parent's word.
+    Player,
 }
 
 /// From a peer to its tracker.
@@ -167,9 +170,9 @@ pub enum RefuseReason {
 pub struct Report {
     /// The parent that feeds it.
     pub parent: Option<NodeId>,
-    /// The children it feeds.
+    /// The children it feeds, those it took in by itself not among them.
     pub children: Vec<NodeId>,
-    /// Children it can serve by now.
+    /// Children it can serve by now, less those it took in by itself.
     pub slots: u16,
     /// Delay from the root in milliseconds: half round trips and queues on the way, summed up.
     pub delay_ms: u32,

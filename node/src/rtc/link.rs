@@ -56,6 +56,9 @@ const TIMER_MIN: Duration = Duration::from_millis(1);
 /// adapts wants to know sooner).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Content type of a DTLS record that is an alert (RFC 5246 appendix A.1).
+const DTLS_ALERT: u8 = 21;
+
 /// Most addresses from which one peer's checks are taken: its candidates, and as many that its
 /// NAT made of them.
 const MAX_SOURCES: usize = 2 * MAX_CANDIDATES;
@@ -117,6 +120,11 @@ pub(super) enum Stage {
 impl Link {
     pub(super) const fn connected(&self) -> bool {
         matches!(self.stage, Stage::Connected)
+    }
+
+    /// Whether it was begun with data channels.
+    pub(super) const fn has_channels(&self) -> bool {
+        self.channels.is_some()
     }
 
     /// Whether there is a path but no secure session yet.
@@ -289,6 +297,11 @@ impl Link {
         while let Some(message) = self.connection.poll_write() {
             let to = message.transport.peer_addr;
             let bytes = message.message;
+            // A link without channels has no other way to tell that the peer said goodbye: the
+            // connection answers a close_notify it could decrypt, and tells nobody.
+            if self.channels.is_none() && self.connected() && bytes.first() == Some(&DTLS_ALERT) {
+                self.ended.get_or_insert(CloseReason::Remote);
+            }
             if is_stun(&bytes) {
                 demux.sent(self.key, self.born, to, &bytes);
             } else if self.path != Some(to) {
@@ -317,7 +330,11 @@ impl Link {
             Stage::Connecting(by) => Some(by),
             _ => None,
         };
-        self.deadline = [next, by, self.next_report].into_iter().flatten().min();
+        let over = self.ended.map(|_| now);
+        self.deadline = [next, by, self.next_report, over]
+            .into_iter()
+            .flatten()
+            .min();
     }
 
     /// Time between two rounds of checks: quick for a peer that answers at once, slow for one

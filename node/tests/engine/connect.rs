@@ -287,3 +287,26 @@ fn many_children_join_at_once() {
         println!("31 children connected in {:?}", begin.elapsed());
     });
 }
+
+#[test]
+fn a_player_without_channels_connects_and_both_ends_say_goodbye() {
+    run(async {
+        for player_leaves in [true, false] {
+            let mut pair = Pair::playing("127.0.0.1").connected().await;
+            let (link, begin) = (pair.link, Instant::now());
+            let closed = |events: &[EngineEvent]| {
+                let reason = CloseReason::Remote;
+                events.contains(&EngineEvent::Closed { link, reason })
+            };
+            if player_leaves {
+                pair.child.close(begin, link);
+                pair.until(|p| closed(&p.at_parent)).await;
+                assert_eq!(pair.parent.links(), 0);
+            } else {
+                pair.parent.close(begin, link);
+                pair.until(|p| closed(&p.at_child)).await;
+            }
+            assert!(begin.elapsed() < Duration::from_millis(500));
+        }
+    });
+}

@@ -82,6 +82,8 @@ pub(crate) struct Pair {
     pub(crate) stream: StreamInfo,
     /// The DTLS role to offer, instead of either.
     pub(crate) setup: Option<&'static str>,
+    /// What the parent takes the child for.
+    pub(crate) class: PeerClass,
     /// What the engines told, except signalling.
     pub(crate) at_child: Vec<EngineEvent>,
     pub(crate) at_parent: Vec<EngineEvent>,
@@ -92,8 +94,22 @@ impl Pair {
         Self::of(engine(ip), engine(ip), key(1, 1))
     }
 
+    /// The child is a player: media alone.
+    pub(crate) fn playing(ip: &str) -> Self {
+        let (mut child, parent, link) = (engine(ip), engine(ip), key(1, 1));
+        child.play(Instant::now(), link, &[]).unwrap();
+        Self {
+            class: PeerClass::Player,
+            ..Self::begun(child, parent, link)
+        }
+    }
+
     pub(crate) fn of(mut child: Engine, parent: Engine, link: LinkKey) -> Self {
         child.connect(Instant::now(), link, &[]).unwrap();
+        Self::begun(child, parent, link)
+    }
+
+    fn begun(child: Engine, parent: Engine, link: LinkKey) -> Self {
         let (at_child, at_parent) = (Vec::new(), Vec::new());
         Self {
             child,
@@ -101,6 +117,7 @@ impl Pair {
             link,
             stream: stream(),
             setup: None,
+            class: PeerClass::Native,
             at_child,
             at_parent,
         }
@@ -164,7 +181,7 @@ impl Pair {
                     if let Some(setup) = self.setup {
                         sdp = sdp.replace("setup:actpass", &format!("setup:{setup}"));
                     }
-                    let class = PeerClass::Native;
+                    let class = self.class;
                     self.parent
                         .accept(now, link, &sdp, &self.stream, class, &[])
                         .unwrap();

@@ -33,12 +33,37 @@ impl Engine {
         link: LinkKey,
         ice: &[IceServer],
     ) -> Result<(), EngineError> {
+        self.begin(now, link, ice, true)
+    }
+
+    /// Begins a link as a player does: media alone, no data channels. The parent must answer
+    /// `setup:active`, as engines do.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn play(
+        &mut self,
+        now: Instant,
+        link: LinkKey,
+        ice: &[IceServer],
+    ) -> Result<(), EngineError> {
+        self.begin(now, link, ice, false)
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        link: LinkKey,
+        ice: &[IceServer],
+        channels: bool,
+    ) -> Result<(), EngineError> {
         self.check_room(link)?;
         let local = self.local_transport();
-        let sdp = offer::offer(&local);
+        let sdp = offer::offer(&local, channels);
         self.read_addresses(now);
         self.born += 1;
-        let made = Link::offering(now, self.seed(link, local, Ciphers::Any))?;
+        let seed = self.seed(link, local, Ciphers::Any);
+        let made = Link::offering(now, seed, channels)?;
         self.insert(made);
         self.emit(EngineEvent::Offer { link, sdp });
         self.tell_candidates(now, link, ice);
@@ -65,7 +90,7 @@ impl Engine {
         }
         let description = Description::parse(sdp)?;
         let remote = description.remote()?;
-        if remote.channels.is_none() {
+        if entry.has_channels() && remote.channels.is_none() {
             return Err(SdpError::Missing("data channels").into());
         }
         let lines = answer::tracks(&description, &remote, stream)?;

@@ -159,7 +159,7 @@ impl Engine {
                     entry.drain(now, &mut self.demux);
                 }
                 entry.queued -= self.sockets.send(now, &mut entry.queue);
-                if !entry.queue.is_empty() {
+                if !entry.queue.is_empty() || entry.ended.is_some() {
                     self.dirty.push(link);
                 }
             }

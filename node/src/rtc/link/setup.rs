@@ -68,9 +68,13 @@ pub(in crate::rtc) struct Seed<'a> {
 }
 
 impl Link {
-    /// A link that is about to offer.
-    pub(in crate::rtc) fn offering(now: Instant, seed: Seed<'_>) -> Result<Self, EngineError> {
-        let mut link = Self::new(now, seed, RTCDtlsRole::Auto, true)?;
+    /// A link that is about to offer, with data channels or media alone.
+    pub(in crate::rtc) fn offering(
+        now: Instant,
+        seed: Seed<'_>,
+        channels: bool,
+    ) -> Result<Self, EngineError> {
+        let mut link = Self::new(now, seed, RTCDtlsRole::Auto, channels)?;
         let offer = link.connection.create_offer(None)?;
         link.connection.set_local_description(now, offer)?;
         Ok(link)

@@ -34,9 +34,14 @@ const VIDEO: [(u8, &str, &str); 8] = [
     ),
 ];
 
-/// The offer of a native child.
-pub(in crate::rtc) fn offer(local: &LocalTransport) -> String {
-    let mut out = Writer::new(local.session, &["0", "1", "2"], true);
+/// The offer of a native child; without data channels, that of a player.
+pub(in crate::rtc) fn offer(local: &LocalTransport, channels: bool) -> String {
+    let bundle: &[&str] = if channels {
+        &["0", "1", "2"]
+    } else {
+        &["0", "1"]
+    };
+    let mut out = Writer::new(local.session, bundle, true);
     out.line("m=audio 9 UDP/TLS/RTP/SAVPF 111");
     media(&mut out, local, "0");
     out.line("a=rtpmap:111 opus/48000/2");
@@ -58,7 +63,9 @@ pub(in crate::rtc) fn offer(local: &LocalTransport) -> String {
             out.line(format_args!("a=fmtp:{pt} {fmtp}"));
         }
     }
-    out.channels(local, Setup::Either, "2");
+    if channels {
+        out.channels(local, Setup::Either, "2");
+    }
     out.finish()
 }
 

@@ -234,7 +234,7 @@ fn a_player_without_data_channels_is_answered_too() {
 
 #[test]
 fn a_native_child_takes_every_codec_and_reads_the_answer() {
-    let text = offer(&local());
+    let text = offer(&local(), true);
     let parsed = Description::parse(&text).unwrap();
     let remote = parsed.remote().unwrap();
     for (codec, fmtp, pt) in [
@@ -272,7 +272,7 @@ fn a_native_child_takes_every_codec_and_reads_the_answer() {
 
 #[test]
 fn an_answer_may_only_send_what_the_stream_has() {
-    let text = offer(&local());
+    let text = offer(&local(), true);
     let parsed = Description::parse(&text).unwrap();
     let remote = parsed.remote().unwrap();
     let ours = stream(Codec::Vp8, "");
