@@ -8,5 +8,6 @@ mod demo;
 mod loss;
 mod placement;
 mod restart;
+mod soak;
 mod stall;
 mod tree;

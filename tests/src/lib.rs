@@ -17,6 +17,7 @@ pub mod network;
 pub mod packet_log;
 pub mod page;
 pub mod process;
+pub mod soak;
 pub mod stats;
 pub mod turn;
 pub mod websocket;

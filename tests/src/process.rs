@@ -146,6 +146,12 @@ impl Process {
         self.wait(Duration::from_secs(10))
     }
 
+    /// Open descriptors, from Linux's `/proc`.
+    pub fn open_files(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap();
+        files.count()
+    }
+
     /// Resident memory in bytes, from Linux's `/proc`.
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();

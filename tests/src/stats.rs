@@ -16,6 +16,8 @@ pub struct Stats {
     pub parent: Option<String>,
     /// Hops from the root; none while it has no parent.
     pub depth: Option<u32>,
+    /// Delay from the root in milliseconds, as the hops above add up.
+    pub delay_ms: Option<f64>,
     /// What arrived, track by track.
     pub tracks: Vec<Track>,
     /// How often it changed its parent.
