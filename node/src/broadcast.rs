@@ -76,7 +76,8 @@ async fn open(file: &Path, looped: bool) -> anyhow::Result<Source> {
         Playback::Once
     };
     let opened = tokio::task::spawn_blocking(move || Source::open(&path, playback));
-    Ok(opened.await.context("opening the file")??)
+    let opened = opened.await.context("opening the file")?;
+    opened.with_context(|| format!("cannot broadcast {}", file.display()))
 }
 
 async fn broadcast(

@@ -32,12 +32,12 @@ use self::container::Container;
 use self::ffmpeg::Ffmpeg;
 use self::timeline::Timeline;
 
-/// Why a file cannot be played.
+/// Why a file cannot be played, in words that follow its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
     /// The operating system refused to open or read it.
-    #[error("cannot open {}: {error}", path.display())]
+    #[error("it cannot be opened: {error}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -45,19 +45,16 @@ pub enum SourceError {
         error: io::Error,
     },
     /// Its first bytes are of no media format.
-    #[error(
-        "{} is not a media file (MP4, MOV, Matroska, WebM, Ogg, MP3, FLAC or WAV)",
-        path.display()
-    )]
+    #[error("it is not a media file (MP4, MOV, Matroska, WebM, Ogg, MP3, FLAC or WAV)")]
     NotMedia {
         /// The file.
         path: PathBuf,
     },
     /// It has neither picture nor sound.
-    #[error("the file has no picture and no sound to play")]
+    #[error("it has no picture and no sound to play")]
     NoPlayableTrack,
     /// It ends before its own index says it does.
-    #[error("the file is cut off: it should have at least {expected} bytes and has {found}")]
+    #[error("it is cut off: it should have at least {expected} bytes and has {found}")]
     Truncated {
         /// Bytes the file should have.
         expected: u64,
@@ -65,10 +62,10 @@ pub enum SourceError {
         found: u64,
     },
     /// An MP4 without index: its recording or its download never finished.
-    #[error("the file is cut off: it has no index (moov), as if its recording never finished")]
+    #[error("it is cut off: it has no index (moov), as if its recording never finished")]
     NoIndex,
     /// Reading failed on the way.
-    #[error("reading the file failed: {0}")]
+    #[error("reading it failed: {0}")]
     Read(#[source] io::Error),
     /// It holds what WebRTC cannot carry.
     #[error("{reason}")]
@@ -78,8 +75,8 @@ pub enum SourceError {
     },
     /// It holds what WebRTC cannot carry, and there is no `ffmpeg` to convert it.
     #[error(
-        "cannot broadcast this file as it is: {reason}. With ffmpeg installed it is converted \
-         while it plays; or convert it once:\n  {command}"
+        "not as it is: {reason}. With ffmpeg installed it is converted while it plays; or convert \
+         it once:\n  {command}"
     )]
     NeedsFfmpeg {
         /// What WebRTC cannot carry, in a sentence.
@@ -88,7 +85,7 @@ pub enum SourceError {
         command: String,
     },
     /// `ffmpeg` failed.
-    #[error("ffmpeg could not convert the file: {message}")]
+    #[error("ffmpeg could not convert it: {message}")]
     Ffmpeg {
         /// Its last words.
         message: String,
@@ -171,7 +168,7 @@ impl Source {
         let objection = match opened {
             Ok((container, Ok(selection))) => {
                 let duration = container.duration();
-                inspect::warn_about(path, duration, &selection);
+                inspect::warn_about(path, duration);
                 return Ok(Self {
                     tracks: selection.tracks(),
                     timeline: Timeline::new(container, selection, playback),

@@ -75,11 +75,15 @@ fn files_that_cannot_be_broadcast() {
     refused(broadcast(&empty, &directory), 1, &["empty.mp4"]);
     let clip = std::fs::read(media::clip_mp4()).unwrap();
     for (name, bytes, word) in [
-        ("cut.mp4", &clip[..1000], "cut off"),
-        ("tail.mp4", &clip[clip.len() / 2..], "tail.mp4"),
+        ("cut.mp4", &clip[..1000], "it is cut off"),
+        ("tail.mp4", &clip[clip.len() / 2..], "not a media file"),
     ] {
         std::fs::write(directory.join(name), bytes).unwrap();
-        refused(broadcast(directory.join(name), &directory), 1, &[word]);
+        refused(
+            broadcast(directory.join(name), &directory),
+            1,
+            &[name, word],
+        );
     }
     // What WebRTC does not carry needs ffmpeg; without it, the line to type is told.
     let hevc = repository("tests/media/formats/hevc-aac.mp4");

@@ -11,15 +11,7 @@ use crate::world::World;
 /// others.
 fn grown(seed: u64) -> (World, NodeId) {
     let mut world = World::new(seed, 2, true);
-    for _ in 0..12 {
-        world.join(2);
-        world.run(Duration::from_millis(100));
-    }
-    assert!(
-        world
-            .run_until(Duration::from_secs(5), World::all_fed)
-            .is_some()
-    );
+    world.grow(12, 2);
     world.run(Duration::from_secs(2));
     let victim = world
         .nodes
@@ -41,15 +33,7 @@ fn a_killed_parent_is_replaced_within_two_seconds() {
         let took = world.run_until(Duration::from_secs(2), World::all_fed);
         assert!(took.is_some(), "the orphans have new parents");
         world.run(Duration::from_secs(10));
-        let ids: Vec<_> = world
-            .nodes
-            .keys()
-            .copied()
-            .filter(|id| *id != world.root)
-            .collect();
-        for id in ids {
-            world.assert_bit_identical(id);
-        }
+        world.assert_all_bit_identical();
     });
 }
 
@@ -92,15 +76,7 @@ fn a_parent_that_leaves_politely_is_replaced_at_once() {
         let took = world.run_until(Duration::from_secs(1), World::all_fed);
         assert!(took.is_some(), "the orphans have new parents");
         world.run(Duration::from_secs(5));
-        let ids: Vec<_> = world
-            .nodes
-            .keys()
-            .copied()
-            .filter(|id| *id != world.root)
-            .collect();
-        for id in ids {
-            world.assert_bit_identical(id);
-        }
+        world.assert_all_bit_identical();
     });
 }
 
@@ -108,14 +84,7 @@ fn a_parent_that_leaves_politely_is_replaced_at_once() {
 fn half_of_the_nodes_die_at_once_and_the_rest_plays_on() {
     for_seeds(|seed| {
         let (mut world, _) = grown(seed);
-        let doomed: Vec<_> = world
-            .nodes
-            .keys()
-            .copied()
-            .filter(|id| *id != world.root)
-            .step_by(2)
-            .collect();
-        for id in doomed {
+        for id in world.viewers().into_iter().step_by(2) {
             world.kill(id);
         }
         let took = world.run_until(Duration::from_secs(5), World::all_fed);

@@ -9,21 +9,8 @@ use crate::world::World;
 fn a_broken_tracker_connection_costs_no_packet() {
     for_seeds(|seed| {
         let mut world = World::new(seed, 2, true);
-        for _ in 0..6 {
-            world.join(2);
-            world.run(Duration::from_millis(100));
-        }
-        assert!(
-            world
-                .run_until(Duration::from_secs(3), World::all_fed)
-                .is_some()
-        );
-        let ids: Vec<_> = world
-            .nodes
-            .keys()
-            .copied()
-            .filter(|id| *id != world.root)
-            .collect();
+        world.grow(6, 2);
+        let ids = world.viewers();
         for id in &ids {
             world.close_session(*id);
         }
@@ -33,14 +20,8 @@ fn a_broken_tracker_connection_costs_no_packet() {
         }
         world.run(Duration::from_secs(10));
         assert!(world.all_fed());
-        for id in ids {
-            world.assert_bit_identical(id);
-            assert_eq!(
-                world.nodes[&id].node.snapshot().heals,
-                0,
-                "nobody had to move"
-            );
-        }
+        world.assert_all_bit_identical();
+        world.assert_nobody_moved();
     });
 }
 
@@ -50,23 +31,11 @@ fn a_node_that_was_away_from_its_tracker_still_gets_another_parent() {
         // A full tree: root with one slot, a relay with one, and a leaf below it.
         let mut world = World::new(seed, 2, true);
         let relay = world.join(1);
-        assert!(
-            world
-                .run_until(Duration::from_secs(3), World::all_fed)
-                .is_some()
-        );
+        world.settle();
         let other = world.join(1);
-        assert!(
-            world
-                .run_until(Duration::from_secs(3), World::all_fed)
-                .is_some()
-        );
+        world.settle();
         let leaf = world.join(0);
-        assert!(
-            world
-                .run_until(Duration::from_secs(5), World::all_fed)
-                .is_some()
-        );
+        world.settle();
         let parent = world.parent(leaf).expect("it is fed");
         assert!(parent == relay || parent == other);
         world.close_session(leaf);
@@ -86,17 +55,9 @@ fn a_tracker_connection_that_stays_away_costs_no_feed() {
     for_seeds(|seed| {
         let mut world = World::new(seed, 2, true);
         let relay = world.join(2);
-        assert!(
-            world
-                .run_until(Duration::from_secs(3), World::all_fed)
-                .is_some()
-        );
+        world.settle();
         let leaf = world.join(0);
-        assert!(
-            world
-                .run_until(Duration::from_secs(3), World::all_fed)
-                .is_some()
-        );
+        world.settle();
         for id in [relay, leaf] {
             world.close_session(id);
         }
@@ -106,14 +67,8 @@ fn a_tracker_connection_that_stays_away_costs_no_feed() {
             world.open_session(id);
         }
         world.run(Duration::from_secs(12));
-        for id in [relay, leaf] {
-            world.assert_bit_identical(id);
-            assert_eq!(
-                world.nodes[&id].node.snapshot().heals,
-                0,
-                "nobody had to move"
-            );
-        }
+        world.assert_all_bit_identical();
+        world.assert_nobody_moved();
     });
 }
 
@@ -121,33 +76,13 @@ fn a_tracker_connection_that_stays_away_costs_no_feed() {
 fn a_root_that_comes_back_to_its_tracker_keeps_its_tree() {
     for_seeds(|seed| {
         let mut world = World::new(seed, 2, true);
-        for _ in 0..4 {
-            world.join(2);
-            world.run(Duration::from_millis(100));
-        }
-        assert!(
-            world
-                .run_until(Duration::from_secs(3), World::all_fed)
-                .is_some()
-        );
+        world.grow(4, 2);
         let root = world.root;
         world.close_session(root);
         world.run(Duration::from_secs(2));
         world.open_session(root);
         world.run(Duration::from_secs(8));
-        let ids: Vec<_> = world
-            .nodes
-            .keys()
-            .copied()
-            .filter(|id| *id != root)
-            .collect();
-        for id in ids {
-            world.assert_bit_identical(id);
-            assert_eq!(
-                world.nodes[&id].node.snapshot().heals,
-                0,
-                "nobody had to move"
-            );
-        }
+        world.assert_all_bit_identical();
+        world.assert_nobody_moved();
     });
 }

@@ -2,6 +2,7 @@
 //! between them, on one virtual clock from one seed.
 
 mod carriage;
+mod verdict;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -351,59 +352,6 @@ impl World {
             self.run(Duration::from_millis(10));
         }
         Some(self.now - begun)
-    }
-
-    /// The parent that feeds a node.
-    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
-        self.nodes
-            .get(&id)
-            .and_then(|place| place.node.snapshot().parent)
-    }
-
-    /// Whether every node below the root has a living parent and gets packets.
-    pub fn all_fed(&self) -> bool {
-        self.nodes
-            .iter()
-            .filter(|(id, _)| **id != self.root)
-            .all(|(_, place)| {
-                let snapshot = place.node.snapshot();
-                snapshot
-                    .parent
-                    .is_some_and(|parent| self.nodes.contains_key(&parent))
-                    && snapshot.tracks.iter().all(|(_, stats)| stats.packets > 0)
-            })
-    }
-
-    /// Greatest depth that any node believes to have.
-    pub fn depth(&self) -> usize {
-        let depths = self
-            .nodes
-            .values()
-            .filter_map(|place| place.node.snapshot().depth);
-        depths.max().unwrap_or_default()
-    }
-
-    /// Panics unless what a node's sink got is, from its first packet on, exactly what the root's
-    /// got: nothing missing, nothing twice, nothing changed.
-    pub fn assert_bit_identical(&self, id: NodeId) {
-        let truth: BTreeMap<(TrackIndex, ExtSeq), u64> = self.nodes[&self.root]
-            .delivered
-            .iter()
-            .map(|(track, seq, hash)| ((*track, *seq), *hash))
-            .collect();
-        let mut last = BTreeMap::new();
-        let delivered = &self.nodes[&id].delivered;
-        assert!(!delivered.is_empty(), "{id:?} got nothing");
-        for (track, seq, hash) in delivered {
-            assert_eq!(
-                truth.get(&(*track, *seq)),
-                Some(hash),
-                "{id:?}: {track}/{seq} is altered"
-            );
-            if let Some(before) = last.insert(*track, *seq) {
-                assert_eq!(*seq, before + 1, "{id:?}: a hole in track {track}");
-            }
-        }
     }
 
     fn schedule(&mut self, after: Duration, happening: Happening) {

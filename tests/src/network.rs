@@ -129,6 +129,9 @@ pub fn cable(a: &Namespace, a_address: &str, b: &Namespace, b_address: &str) {
             add.push("nodad");
         }
         namespace.ip(&add);
+        // A link-local address that appears a second later looks like a change of network, at
+        // which browsers drop what they are loading.
+        namespace.ip(&["link", "set", end, "addrgenmode", "none"]);
         namespace.ip(&["link", "set", end, "up"]);
     }
 }

@@ -9,7 +9,7 @@ use shiguredo_mp4::bitstream::{av1, h264};
 use symphonia::core::codecs::audio::AudioCodecParameters;
 
 use super::bitstream::{
-    NAL_LENGTH, annex_b, is_b_slice, is_key, join_nals, length_prefixed, nal, nal_type, obu, obus,
+    NAL_LENGTH, annex_b, is_b_slice, join_nals, length_prefixed, nal, nal_type, obu, obus,
     vp9_frame,
 };
 use super::container::{Coding, Container, Sample, Track};
@@ -23,9 +23,6 @@ const AHEAD_BYTES: usize = 64 * 1024 * 1024;
 
 /// Above this a stream asks much of the viewers who pass it on.
 const HIGH_BITRATE: f64 = 2_500_000.0;
-
-/// Above this a viewer who joins waits long for the first picture.
-const LONG_GAP: i64 = 4_000_000_000;
 
 /// Why a file cannot pass through, and which of its tracks could.
 #[derive(Debug, Clone)]
@@ -123,8 +120,6 @@ pub(super) struct Chosen {
 #[derive(Debug, Clone)]
 pub(super) struct Selection {
     pub(super) chosen: Vec<Chosen>,
-    /// Longest time between two key frames that was seen, in nanoseconds.
-    longest_gap: i64,
 }
 
 impl Selection {
@@ -167,7 +162,6 @@ pub(super) fn judge(
         return Err(SourceError::NoPlayableTrack);
     }
     let mut chosen = Vec::new();
-    let mut longest_gap = 0;
     let mut reasons = Vec::new();
     let mut video_passes = true;
     for ((index, track), seen) in candidates.iter().zip(&ahead) {
@@ -175,10 +169,7 @@ pub(super) fn judge(
             continue;
         }
         match choose(*index, &track.coding, seen) {
-            Ok(choice) => {
-                longest_gap = longest_gap.max(seen.longest_gap(&choice));
-                chosen.push(choice);
-            }
+            Ok(choice) => chosen.push(choice),
             Err(reason) => {
                 video_passes &= track.kind != MediaKind::Video;
                 reasons.push(reason);
@@ -186,10 +177,7 @@ pub(super) fn judge(
         }
     }
     if reasons.is_empty() {
-        return Ok(Ok(Selection {
-            chosen,
-            longest_gap,
-        }));
+        return Ok(Ok(Selection { chosen }));
     }
     Ok(Err(Objection {
         reason: reasons.join(", and "),
@@ -208,27 +196,13 @@ pub(super) fn trust(container: &dyn Container) -> Result<Selection, SourceError>
     if chosen.is_empty() {
         return Err(SourceError::NoPlayableTrack);
     }
-    Ok(Selection {
-        chosen,
-        longest_gap: 0,
-    })
+    Ok(Selection { chosen })
 }
 
 /// The first samples of one track.
 #[derive(Default)]
 struct Seen {
     samples: Vec<Sample>,
-}
-
-impl Seen {
-    fn longest_gap(&self, choice: &Chosen) -> i64 {
-        let keys: Vec<_> = (self.samples.iter())
-            .filter(|s| is_key(choice.track.codec, &choice.recipe.frame(&s.data)))
-            .map(|s| s.pts)
-            .chain(self.samples.last().map(|s| s.pts))
-            .collect();
-        keys.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
-    }
 }
 
 fn read_ahead(
@@ -379,8 +353,8 @@ fn judge_av1(configuration: &Bytes, seen: &Seen) -> Result<String, String> {
     }
 }
 
-/// Warns about what plays, but not well for everybody.
-pub(super) fn warn_about(path: &Path, duration: Option<Duration>, selection: &Selection) {
+/// Warns about a rate that not everybody can pass on.
+pub(super) fn warn_about(path: &Path, duration: Option<Duration>) {
     let bytes = std::fs::metadata(path).map_or(0, |m| m.len());
     if let Some(seconds) = duration.map(|d| d.as_secs_f64()).filter(|s| *s > 0.0) {
         let rate = bytes as f64 * 8.0 / seconds;
@@ -391,12 +365,5 @@ pub(super) fn warn_about(path: &Path, duration: Option<Duration>, selection: &Se
                 rate / 1e6
             );
         }
-    }
-    if selection.longest_gap > LONG_GAP {
-        tracing::warn!(
-            "key frames are up to {:.1} s apart; above 4 s viewers who join wait long for the \
-             picture",
-            selection.longest_gap as f64 / 1e9
-        );
     }
 }

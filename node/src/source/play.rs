@@ -16,6 +16,9 @@ const AHEAD: usize = 80;
 /// not hurry after the lost time: the rest of the stream is moved instead.
 const MAX_CATCH_UP: Duration = Duration::from_millis(400);
 
+/// Above this a viewer who joins waits long for the first picture.
+const LONG_GAP: Duration = Duration::from_secs(4);
+
 /// One RTP packet of a source, before the node gives it a sequence number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackPacket {
@@ -120,6 +123,7 @@ fn read(
     let mut packetizers: Vec<_> = (source.tracks().iter())
         .map(|track| Packetizer::new(track.codec))
         .collect();
+    let mut gaps = KeyFrameGaps::default();
     loop {
         let frame = match source.next_frame() {
             Ok(Some(frame)) => frame,
@@ -134,6 +138,13 @@ fn read(
         };
         let place = usize::from(frame.track);
         let video = source.tracks()[place].codec.kind() == MediaKind::Video;
+        if video && let Some(gap) = gaps.long(frame.key, frame.due) {
+            tracing::warn!(
+                "key frames are {:.1} s apart and more; above 4 s viewers who join wait long for \
+                 the picture",
+                gap.as_secs_f64()
+            );
+        }
         let base = bases.get(place).copied().unwrap_or(0);
         let payloads = packetizers[place].packetize(&frame.data, frame.key);
         let count = payloads.len();
@@ -153,5 +164,44 @@ fn read(
         if ready.blocking_send(Ok(Ready { due, packets })).is_err() {
             return;
         }
+    }
+}
+
+/// Watches the distance of key frames through the whole source: one warning is enough.
+#[derive(Default)]
+struct KeyFrameGaps {
+    last: Option<Duration>,
+    warned: bool,
+}
+
+impl KeyFrameGaps {
+    /// The time since the last key frame, the first time that it is too long.
+    fn long(&mut self, key: bool, at: Duration) -> Option<Duration> {
+        let gap = at.saturating_sub(*self.last.get_or_insert(at));
+        if key {
+            self.last = Some(at);
+        }
+        let long = gap > LONG_GAP && !self.warned;
+        self.warned |= long;
+        long.then_some(gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_way_between_key_frames_is_told_once_wherever_it_is() {
+        let mut gaps = KeyFrameGaps::default();
+        let mut told = Vec::new();
+        for frame in 0..900u32 {
+            let at = Duration::from_secs(1) * frame / 30;
+            // Each second one, but none from the 15th to the 21st.
+            let key = frame.is_multiple_of(30) && !(450..630).contains(&frame);
+            told.extend(gaps.long(key, at));
+        }
+        assert_eq!(told.len(), 1);
+        assert!(told[0] > LONG_GAP && told[0] < LONG_GAP + Duration::from_millis(100));
     }
 }

@@ -74,6 +74,33 @@ fn a_resumed_child_is_live_within_a_fraction_of_its_outage() {
     assert!(last - switched < ms(600), "{:?}", last - switched);
 }
 
+/// How old the first packet of each track was when it was sent to a child that began now.
+fn age_at_start(from: &StartFrom) -> [Duration; 2] {
+    let mut world = World::new(CLEAN, 0x1_0000, 5);
+    // Most of a group of pictures has passed: a key frame comes each 990 ms.
+    world.run(ms(1800));
+    let child = world.add_node();
+    world.attach(child, 0, 1, from).unwrap();
+    let begun = world.now;
+    world.run(ms(1500));
+    world.assert_complete(child, link(child, 1), ms(100));
+    [AUDIO, VIDEO].map(|track| {
+        let first = world.first_on_link[&(link(child, 1), track)];
+        let made = world.nodes[0].arrived[&(track, first)].1;
+        begun.saturating_duration_since(made)
+    })
+}
+
+#[test]
+fn a_player_starts_with_the_newest_key_frame_and_live_sound() {
+    let [sound, picture] = age_at_start(&StartFrom::KeyFrame);
+    assert!(picture > ms(500), "the key frame is {picture:?} old");
+    assert!(sound.abs_diff(picture) <= ms(40), "{sound:?} {picture:?}");
+    let [sound, picture] = age_at_start(&StartFrom::Player);
+    assert!(picture > ms(500), "the key frame is {picture:?} old");
+    assert!(sound <= ms(20), "the sound is {sound:?} old");
+}
+
 #[test]
 fn who_is_not_ahead_does_not_serve() {
     let mut world = World::new(CLEAN, 0x1_0000, 1);
