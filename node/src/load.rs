@@ -8,9 +8,11 @@ pub mod options;
 pub mod player;
 pub mod report;
 pub mod tally;
+pub mod tape;
 pub mod target;
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,6 +24,7 @@ use endpoint::Endpoint;
 use options::Load;
 use player::{JoinError, Player};
 use report::{Report, Viewer};
+use tape::Tape;
 use target::{Process, Usage};
 
 /// Time between two lines about how it goes.
@@ -47,12 +50,17 @@ pub async fn run(options: Load) -> anyhow::Result<()> {
         Some(pid) => Some(Process::of(pid)?),
         None => endpoint.local_port().and_then(Process::listening_on),
     };
-    let crowd = gather(&options, &endpoint, process.as_ref()).await;
+    let tape = options.record.clone().map(Tape::new).transpose()?;
+    let tape = tape.map(Arc::new);
+    let crowd = gather(&options, &endpoint, process.as_ref(), tape.clone()).await;
     let report = crowd.report(&options);
     crowd.leave(&endpoint).await;
     write(&options, &report)?;
     anyhow::ensure!(report.joined > 0, "no viewer joined");
-    Ok(())
+    match tape {
+        Some(tape) => tokio::task::spawn_blocking(move || tape.finish()).await?,
+        None => Ok(()),
+    }
 }
 
 /// Everybody who came, and who did not get in.
@@ -65,7 +73,12 @@ struct Crowd {
 }
 
 /// Lets the viewers join one after another, and stay.
-async fn gather(options: &Load, endpoint: &Endpoint, process: Option<&Process>) -> Crowd {
+async fn gather(
+    options: &Load,
+    endpoint: &Endpoint,
+    process: Option<&Process>,
+    mut tape: Option<Arc<Tape>>,
+) -> Crowd {
     let began = Instant::now();
     let mut joining = FuturesUnordered::new();
     let mut players: Vec<Player> = Vec::new();
@@ -89,7 +102,7 @@ async fn gather(options: &Load, endpoint: &Endpoint, process: Option<&Process>) 
         tokio::select! {
             _ = arrivals.tick(), if started < options.viewers => {
                 started += 1;
-                joining.push(Player::join(endpoint));
+                joining.push(Player::join(endpoint, tape.take()));
             }
             Some(joined) = joining.next() => match joined {
                 Ok(player) => players.push(player),

@@ -48,6 +48,25 @@ pub struct Decoded {
 /// # Panics
 /// On anything `ffmpeg` calls an error, and on a picture with a broken stamp.
 pub fn decode(ffmpeg: &Path, file: &Path) -> Decoded {
+    let numbers = stamps(ffmpeg, file);
+    let jumps = numbers
+        .windows(2)
+        .filter(|pair| pair[1] != (pair[0] + 1) % FRAMES)
+        .count();
+    let sound = convert(
+        ffmpeg,
+        file,
+        &["-map", "0:a", "-ar", "48000", "-ac", "1", "-f", "s16le"],
+    );
+    Decoded {
+        frames: numbers.len(),
+        jumps,
+        audio_seconds: sound.len() as f64 / 2.0 / 48_000.0,
+    }
+}
+
+/// The number stamped into each picture.
+fn stamps(ffmpeg: &Path, file: &Path) -> Vec<u32> {
     // The stamp alone: 20 blocks in one row, each averaged into a single grey pixel.
     let stamps = convert(
         ffmpeg,
@@ -63,7 +82,7 @@ pub fn decode(ffmpeg: &Path, file: &Path) -> Decoded {
             "rawvideo",
         ],
     );
-    let numbers: Vec<u32> = stamps
+    stamps
         .chunks_exact(20)
         .enumerate()
         .map(|(index, blocks)| {
@@ -74,21 +93,81 @@ pub fn decode(ffmpeg: &Path, file: &Path) -> Decoded {
                 )
             })
         })
+        .collect()
+}
+
+/// For each beep of a recording, how many milliseconds it begins after its flash (negative:
+/// before).
+///
+/// # Panics
+/// As [`decode`].
+pub fn beep_after_flash(ffmpeg: &Path, file: &Path) -> Vec<f64> {
+    let numbers = stamps(ffmpeg, file);
+    let times = picture_times(ffmpeg, file);
+    assert_eq!(numbers.len(), times.len());
+    let flashes: Vec<f64> = numbers
+        .iter()
+        .zip(times)
+        .filter(|(number, _)| *number % FRAME_RATE == 0)
+        .map(|(_, time)| time)
         .collect();
-    let jumps = numbers
-        .windows(2)
-        .filter(|pair| pair[1] != (pair[0] + 1) % FRAMES)
-        .count();
-    let sound = convert(
-        ffmpeg,
-        file,
-        &["-map", "0:a", "-ar", "48000", "-ac", "1", "-f", "s16le"],
-    );
-    Decoded {
-        frames: numbers.len(),
-        jumps,
-        audio_seconds: sound.len() as f64 / 2.0 / 48_000.0,
+    beeps(ffmpeg, file)
+        .into_iter()
+        .filter_map(|beep| {
+            let offsets = flashes.iter().map(|flash| beep - flash);
+            offsets.min_by(|a, b| a.abs().total_cmp(&b.abs()))
+        })
+        .filter(|offset| offset.abs() < 500.0)
+        .collect()
+}
+
+/// When each picture is shown, in milliseconds.
+fn picture_times(ffmpeg: &Path, file: &Path) -> Vec<f64> {
+    let how = ["-map", "0:v", "-fps_mode", "passthrough", "-f", "framecrc"];
+    let text = String::from_utf8(convert(ffmpeg, file, &how)).unwrap();
+    let unit = text
+        .lines()
+        .find_map(|line| line.strip_prefix("#tb 0: 1/"))
+        .unwrap_or_else(|| panic!("no time base: {text}"));
+    let unit: f64 = unit.parse().unwrap();
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let time = line.split(',').nth(2).unwrap();
+            time.trim().parse::<f64>().unwrap() / unit * 1000.0
+        })
+        .collect()
+}
+
+/// When each beep begins, in milliseconds on the clock of [`picture_times`].
+fn beeps(ffmpeg: &Path, file: &Path) -> Vec<f64> {
+    const RATE: usize = 48_000;
+    /// A twentieth of full scale.
+    const LOUD: u16 = 1638;
+    let how = [
+        "-map",
+        "0:a",
+        "-af",
+        "aresample=48000:async=1:first_pts=0",
+        "-ac",
+        "1",
+        "-f",
+        "s16le",
+    ];
+    let sound = convert(ffmpeg, file, &how);
+    let mut quiet = 0;
+    let mut found = Vec::new();
+    for (at, sample) in sound.chunks_exact(2).enumerate() {
+        if i16::from_le_bytes([sample[0], sample[1]]).unsigned_abs() > LOUD {
+            if quiet >= RATE / 50 {
+                found.push(at as f64 * 1000.0 / RATE as f64);
+            }
+            quiet = 0;
+        } else {
+            quiet += 1;
+        }
     }
+    found
 }
 
 fn convert(ffmpeg: &Path, file: &Path, how: &[&str]) -> Vec<u8> {
@@ -129,6 +208,9 @@ mod tests {
             let decoded = decode(&ffmpeg, &clip);
             assert_eq!((decoded.frames, decoded.jumps), (FRAMES as usize, 0));
             assert!((decoded.audio_seconds - 10.0).abs() < 0.1, "{decoded:?}");
+            let offsets = beep_after_flash(&ffmpeg, &clip);
+            assert!(offsets.len() >= 9, "{offsets:?}");
+            assert!(offsets.iter().all(|ms| ms.abs() < 20.0), "{offsets:?}");
         }
     }
 }

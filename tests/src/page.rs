@@ -93,8 +93,18 @@ impl Page {
     /// Listens for `time`; the loudest moment and when beeps began, in milliseconds since the
     /// page was opened.
     pub fn listen(&self, time: Duration) -> Sound {
-        self.browser.evaluate("probe.listen()");
+        self.begin_listening();
         std::thread::sleep(time);
+        self.heard()
+    }
+
+    /// Begins to listen.
+    pub fn begin_listening(&self) {
+        self.browser.evaluate("probe.listen()");
+    }
+
+    /// What was heard since then.
+    pub fn heard(&self) -> Sound {
         serde_json::from_value(self.browser.evaluate("probe.sound")).unwrap()
     }
 

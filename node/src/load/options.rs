@@ -30,6 +30,9 @@ pub struct Load {
     /// Write the report as JSON to a file, or to stdout when it is `-`.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Record what the first viewer receives: .webm, .mp4 or .mkv.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// The process whose CPU time is reported [default: the one that listens on the link's port,
     /// when it is on this machine].
     #[arg(long, value_name = "PID")]

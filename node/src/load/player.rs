@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use rtc::interceptor::Slot;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use serde::Serialize;
@@ -19,6 +20,7 @@ use webrtc::peer_connection::{
 
 use super::endpoint::{Endpoint, RequestError};
 use super::tally::Tally;
+use super::tape::{self, Reports, Tape};
 
 /// From the start of a player to its first whole frame. A key frame is at most some seconds away.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -104,6 +106,7 @@ pub struct Player {
 struct Watching {
     started: Instant,
     tallies: [Mutex<Tally>; 2],
+    tape: Option<Arc<Tape>>,
     /// When the first frame of each track was whole.
     first_frames: watch::Sender<[Option<Duration>; 2]>,
     state: watch::Sender<RTCPeerConnectionState>,
@@ -111,10 +114,11 @@ struct Watching {
 }
 
 impl Watching {
-    fn new() -> Self {
+    fn new(tape: Option<Arc<Tape>>) -> Self {
         Self {
             started: Instant::now(),
             tallies: Default::default(),
+            tape,
             first_frames: watch::Sender::new([None; 2]),
             state: watch::Sender::new(RTCPeerConnectionState::New),
             gathered: watch::Sender::new(false),
@@ -130,11 +134,20 @@ impl Watching {
 
     async fn read(self: Arc<Self>, kind: Kind, track: Arc<dyn TrackRemote>) {
         while let Some(event) = track.poll().await {
-            let TrackRemoteEvent::OnRtpPacket(packet) = event else {
-                continue;
+            let packet = match event {
+                TrackRemoteEvent::OnRtpPacket(packet) => packet,
+                TrackRemoteEvent::OnRtcpPacket(packets) => {
+                    if let Some(tape) = &self.tape {
+                        tape.reports(kind, &packets);
+                    }
+                    continue;
+                }
+                _ => continue,
             };
-            // Padding alone is how senders probe for bandwidth.
             let now = Instant::now();
+            if let Some(tape) = &self.tape {
+                tape.packet(kind, &packet);
+            }
             let header = &packet.header;
             // Each packet of sound is a frame; its marker says something else (RFC 3551 4.1).
             let ends_frame = header.marker || kind == Kind::Audio;
@@ -179,12 +192,13 @@ impl PeerConnectionEventHandler for Handler {
 struct Handler(Arc<Watching>);
 
 impl Player {
-    /// Joins, and waits until the first frame of every track is whole.
+    /// Joins, and waits until the first frame of every track is whole. What it receives goes to
+    /// the tape, if there is one.
     ///
     /// # Errors
     /// [`JoinError`].
-    pub async fn join(endpoint: &Endpoint) -> Result<Self, JoinError> {
-        let watching = Arc::new(Watching::new());
+    pub async fn join(endpoint: &Endpoint, tape: Option<Arc<Tape>>) -> Result<Self, JoinError> {
+        let watching = Arc::new(Watching::new(tape));
         let connection = connect(endpoint, &watching).await?;
         let mut player = Self {
             connection,
@@ -258,6 +272,9 @@ impl Player {
         if expected == [false, false] {
             return Err(JoinError::NoMedia);
         }
+        if let Some(tape) = &self.watching.tape {
+            tape.begin(&placed.answer);
+        }
         let answer = RTCSessionDescription::answer(placed.answer)?;
         self.connection.set_remote_description(answer).await?;
 
@@ -307,7 +324,10 @@ async fn connect(
         };
         media.register_codec(codec, RtpCodecKind::Video)?;
     }
-    let interceptors = register_default_interceptors(Registry::new(), &mut media)?;
+    let mut interceptors = register_default_interceptors(Registry::new(), &mut media)?;
+    if watching.tape.is_some() {
+        interceptors = interceptors.with(Slot::Custom(tape::SLOT), Reports::default());
+    }
     let settings = SettingEngineBuilder::new()
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_PER_PAIR))
         .with_srtp_replay_protection_window(REPLAY_WINDOW)
@@ -334,22 +354,21 @@ async fn connect(
 
 /// Whether an answer says that a track of this kind is sent.
 fn sends(answer: &str, kind: Kind) -> bool {
-    let section = match kind {
+    section(answer, kind).is_some()
+}
+
+/// The lines of an answer about a track of this kind, if one is sent.
+pub(super) fn section(answer: &str, kind: Kind) -> Option<Vec<&str>> {
+    let begins = match kind {
         Kind::Video => "m=video ",
         Kind::Audio => "m=audio ",
     };
-    let mut lines = answer.lines().skip_while(|line| !line.starts_with(section));
-    let Some(port) = lines.next().and_then(|m| m.split(' ').nth(1)) else {
-        return false;
-    };
-    let direction = lines
-        .take_while(|line| !line.starts_with("m="))
-        .find_map(|line| match line.trim_end() {
-            "a=inactive" | "a=recvonly" => Some(false),
-            "a=sendonly" | "a=sendrecv" => Some(true),
-            _ => None,
-        });
-    port != "0" && direction.unwrap_or(true)
+    let mut lines = answer.lines().map(str::trim_end);
+    let first = lines.find(|line| line.starts_with(begins))?;
+    let mut section = vec![first];
+    section.extend(lines.take_while(|line| !line.starts_with("m=")));
+    let silent = section.contains(&"a=inactive") || section.contains(&"a=recvonly");
+    (!silent && first.split(' ').nth(1) != Some("0")).then_some(section)
 }
 
 #[cfg(test)]

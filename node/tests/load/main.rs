@@ -25,7 +25,7 @@ fn run(conduct: Conduct, test: impl AsyncFnOnce(Endpoint)) {
 #[test]
 fn a_player_counts_what_it_gets() {
     run(Conduct::default(), async |endpoint| {
-        let player = Player::join(&endpoint).await.unwrap();
+        let player = Player::join(&endpoint, None).await.unwrap();
         assert!(player.joined_after() > Duration::ZERO);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(player.is_connected());
@@ -47,7 +47,7 @@ fn packets_that_never_come_are_counted() {
         ..Conduct::default()
     };
     run(conduct, async |endpoint| {
-        let player = Player::join(&endpoint).await.unwrap();
+        let player = Player::join(&endpoint, None).await.unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
         let tracks = player.tracks();
         for (kind, track) in &tracks {
@@ -67,7 +67,7 @@ fn a_refusal_is_told_with_its_reason() {
         ..Conduct::default()
     };
     run(conduct, async |endpoint| {
-        let Err(error) = Player::join(&endpoint).await else {
+        let Err(error) = Player::join(&endpoint, None).await else {
             panic!("the endpoint refuses everybody");
         };
         assert!(matches!(error, JoinError::Request(_)), "{error}");
