@@ -19,6 +19,8 @@ mod candidate;
 mod demux;
 mod engine;
 mod feedback;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod link;
 mod media;
 mod reception;

@@ -1,6 +1,8 @@
 //! What a viewer gets out: a recording, or a log of packets.
 
 mod depacketize;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod matroska;
 mod mp4;
 pub mod packet_log;

@@ -21,3 +21,5 @@ mod tls;
 pub use config::Config;
 pub use listen::ListenError;
 pub use server::Server;
+#[cfg(feature = "fuzzing")]
+pub use stun::fuzzing;

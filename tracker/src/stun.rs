@@ -3,6 +3,8 @@
 //! One socket for both families. The answer leaves from the address the question came to, so that
 //! hosts with several addresses work.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod message;
 mod rate;
 

@@ -1,0 +1,9 @@
+//! Datagrams that look like STUN, at a node and at a tracker.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    banyan_node::rtc::fuzzing::stun(data);
+    banyan_tracker::fuzzing::stun(data);
+});
