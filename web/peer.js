@@ -389,7 +389,8 @@ export class Peer {
     current.generation = generation;
     current.depth = depth;
     // Without an answer nothing was tried, so the way between the two may be good.
-    const reason = () => (current.answered ? "unreachable" : "silent");
+    const tried = () => (current.upstream?.reached ? "closed" : "unreachable");
+    const reason = () => (current.answered ? tried() : "silent");
     this.#deadline(current, CONNECT_TIMEOUT, () => this.#lose(reason()));
     if (this.state !== "healing") this.#become("linking");
   }

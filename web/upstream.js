@@ -57,6 +57,9 @@ export class Upstream {
     this.over = false;
     this.retired = false;
     this.answered = false;
+    /** Whether a path to the parent was found: what fails then may succeed another time, as when
+     * the parent offered no cipher that this browser has. */
+    this.reached = false;
     this.connected = false;
     this.flows = false;
     /** Round trip to the parent in milliseconds, smoothed; null before the first echo. */
@@ -100,8 +103,13 @@ export class Upstream {
     this.control.onmessage = this.pulse.onmessage = (event) => this.#hear(event.data);
     pc.ontrack = (event) => this.#track(event.track);
     pc.onicecandidate = (event) => this.#trickle(event.candidate);
+    pc.oniceconnectionstatechange = () => {
+      this.reached ||= ["connected", "completed"].includes(pc.iceConnectionState);
+    };
     pc.onconnectionstatechange = () => {
-      if (pc.connectionState === "failed") this.#lose(this.connected ? "silent" : "unreachable");
+      if (pc.connectionState === "failed") {
+        this.#lose(this.connected ? "silent" : this.reached ? "closed" : "unreachable");
+      }
       if (pc.connectionState === "closed") this.#lose("closed");
     };
   }

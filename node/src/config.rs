@@ -139,7 +139,8 @@ pub struct Keygen {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Node")]
 pub struct NodeOptions {
-    /// UDP address for media [default: port 7144 for broadcast, any free one else].
+    /// UDP address for media; `[::]:PORT` is every address of both families [default: port 7144
+    /// for broadcast, any free one else].
     #[arg(long, env = "BANYAN_UDP", value_name = "ADDR")]
     pub udp: Option<SocketAddr>,
     /// HTTP address for /healthz and /metrics; off unless given.

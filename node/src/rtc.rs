@@ -16,6 +16,7 @@
 //! ```
 
 mod candidate;
+mod checks;
 mod demux;
 mod engine;
 mod feedback;
@@ -57,7 +58,8 @@ pub struct EngineConfig {
 /// A port and the address it is opened on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpBind {
-    /// `None` is every address of both families; an unspecified one is every address of its own.
+    /// `None` and `::` are every address of both families, `0.0.0.0` every one of IPv4. IPv4 is
+    /// needed with `None`, IPv6 with `::`; the other one is taken where it can be had.
     pub ip: Option<IpAddr>,
     /// The port.
     pub port: UdpPort,

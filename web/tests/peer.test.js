@@ -106,6 +106,17 @@ test("a parent that cannot be reached is named after four seconds", async () => 
   assert.equal(world.upstreams[0].fate, "closed");
 });
 
+test("a parent that was reached but not understood is tried again", async () => {
+  await world.welcome();
+  await world.status("live");
+  await world.assign(ROOT);
+  await world.hear("answer", { link: world.link, sdp: "answer" });
+  world.upstream.reached = true;
+  world.take("join");
+  await world.clock.pass(4100);
+  assert.deepEqual(world.take("join")[0].lost, { parent: ROOT, reason: "closed" });
+});
+
 test("joins that keep failing slow down", async () => {
   await world.welcome();
   await world.status("live");

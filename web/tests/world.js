@@ -73,6 +73,7 @@ export class FakeUpstream {
     this.stillMs = 0;
     this.rtt = 4;
     this.flows = false;
+    this.reached = false;
     this.begun = 0;
     this.fate = "open";
     /** @type {string[]} */

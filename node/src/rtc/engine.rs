@@ -3,7 +3,7 @@
 mod signaling;
 mod turn;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,6 +16,7 @@ use rand::{RngExt, SeedableRng};
 use rtc::dtls::crypto::Certificate;
 use rtc::peer_connection::certificate::RTCCertificate;
 
+use super::checks::Budget;
 use super::demux::Demux;
 use super::link::Link;
 use super::reflexive::Reflexive;
@@ -26,6 +27,9 @@ use super::{Channel, EngineConfig, EngineError, EngineEvent, LoopbackCandidates,
 /// can hold is ever added.
 const MAX_EVENTS: usize = 32_768;
 
+/// Browsers remembered that could not do AES-GCM.
+const MAX_WITHOUT_GCM: usize = 256;
+
 /// Validity of the certificate: the life of any process. Peers check its fingerprint, not it.
 const CERTIFICATE_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -34,6 +38,7 @@ pub struct Engine {
     sockets: Sockets,
     links: HashMap<LinkKey, Link>,
     demux: Demux,
+    budget: Budget,
     events: VecDeque<EngineEvent>,
     dirty: Vec<LinkKey>,
     /// Last words of links that are gone, and requests to STUN servers.
@@ -45,7 +50,8 @@ pub struct Engine {
     public_addr: Option<IpAddr>,
     loopback: LoopbackCandidates,
     addresses: (Instant, Vec<SocketAddr>),
-    without_gcm: HashSet<NodeId>,
+    /// Browsers whose handshake did not end when they were offered AES-GCM alone, newest last.
+    without_gcm: VecDeque<NodeId>,
     born: u64,
     turn: usize,
     reporter: u32,
@@ -88,6 +94,7 @@ impl Engine {
             sockets,
             links: HashMap::new(),
             demux: Demux::default(),
+            budget: Budget::new(Instant::now()),
             events: VecDeque::new(),
             dirty: Vec::new(),
             farewell: VecDeque::new(),
@@ -98,7 +105,7 @@ impl Engine {
             public_addr: config.public_addr,
             loopback: config.loopback,
             addresses: (Instant::now(), Vec::new()),
-            without_gcm: HashSet::new(),
+            without_gcm: VecDeque::new(),
             born: 0,
             turn: 0,
             reporter: rng.random(),
@@ -121,11 +128,25 @@ impl Engine {
     /// Ends a link; the peer is told. Unknown links are no error.
     pub fn close(&mut self, now: Instant, link: LinkKey) {
         if let Some(mut gone) = self.links.remove(&link) {
-            gone.close(now, &mut self.demux);
+            if gone.gcm_only && gone.stuck() {
+                self.offer_all_ciphers(link.child);
+            }
+            gone.close(now, &mut self.demux, &mut self.budget);
             self.demux.remove(&gone.local.ufrag, link);
             self.reflexive.forget(link);
             self.farewell.append(&mut gone.queue);
         }
+    }
+
+    /// From now on this browser may choose the cipher: it comes back when its handshake failed.
+    fn offer_all_ciphers(&mut self, child: NodeId) {
+        if self.without_gcm.contains(&child) {
+            return;
+        }
+        if self.without_gcm.len() == MAX_WITHOUT_GCM {
+            self.without_gcm.pop_front();
+        }
+        self.without_gcm.push_back(child);
     }
 
     /// Sends a message; before the link is connected, it is dropped.

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use banyan::id::LinkKey;
 use banyan::limits::{MAX_CANDIDATES, MAX_PEER_MESSAGE};
 use banyan::relay::packet::{Packet, TrackIndex};
-use bytes::{Bytes, BytesMut};
-use rtc::data_channel::RTCDataChannelMessage;
+use bytes::BytesMut;
 use rtc::interceptor::Packet as Tapped;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
@@ -22,7 +21,8 @@ use rtc::rtcp::Packet as Rtcp;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
-use super::demux::{Demux, is_dtls, is_stun};
+use super::checks::{Budget, Targets};
+use super::demux::{Demux, Stun, is_dtls, is_stun};
 use super::feedback;
 use super::media::Media;
 use super::sdp::LocalTransport;
@@ -48,6 +48,10 @@ const MAX_UNACKNOWLEDGED: usize = 1024 * 1024;
 /// second of video. Each SRTP session counts sequence-number rollovers for itself (RFC 3711 section
 /// 3.3.1); a receiver that missed one understands nothing any more, and cannot be told.
 const MAX_UNREADABLE: u32 = 150;
+
+/// And how long nothing may have been readable meanwhile: who forges the parent's address can send
+/// a lot between two of its packets.
+const UNREADABLE_TIME: Duration = Duration::from_millis(500);
 
 /// Shortest time to a timer that lies in the past after it has run, so that it cannot spin.
 const TIMER_MIN: Duration = Duration::from_millis(1);
@@ -91,6 +95,8 @@ pub(super) struct Link {
     peers: Vec<SocketAddr>,
     /// Where checks have come from.
     sources: Vec<SocketAddr>,
+    /// Where checks have gone to.
+    pub(super) targets: Targets,
     /// Candidates that came before the answer.
     early: Vec<String>,
     ice_up: bool,
@@ -102,8 +108,11 @@ pub(super) struct Link {
     checking_since: Instant,
     /// The last round of checks; `None` makes the next one due at once.
     last_check: Option<Instant>,
+    /// Media is sent to us, so something should be readable.
+    receives: bool,
     /// Media datagrams since the last one that could be read.
     unreadable: u32,
+    readable_at: Instant,
 }
 
 /// How far a link is.
@@ -198,6 +207,11 @@ impl Link {
         self.fed = true;
     }
 
+    /// Whether there is a path, but no common cipher or no end of the handshake yet.
+    pub(super) const fn stuck(&self) -> bool {
+        self.ice_up && !self.secure
+    }
+
     /// What a link that fails now has failed at.
     const fn failure(&self) -> CloseReason {
         if self.ice_up && !self.connected() {
@@ -218,7 +232,12 @@ impl Link {
         let taken = self.inbox.take();
         if !taken.is_empty() {
             self.unreadable = 0;
-        } else if self.unreadable > MAX_UNREADABLE && self.connected() {
+            self.readable_at = now;
+        } else if self.receives
+            && self.connected()
+            && self.unreadable > MAX_UNREADABLE
+            && now.saturating_duration_since(self.readable_at) > UNREADABLE_TIME
+        {
             self.ended.get_or_insert(CloseReason::Unreadable);
         }
         for (at, packet) in taken {
@@ -292,7 +311,7 @@ impl Link {
     }
 
     /// Moves what the connection wants sent to the queue, and learns the next deadline.
-    pub(super) fn drain(&mut self, now: Instant, demux: &mut Demux) {
+    pub(super) fn drain(&mut self, now: Instant, demux: &mut Demux, budget: &mut Budget) {
         self.dirty = false;
         while let Some(message) = self.connection.poll_write() {
             let to = message.transport.peer_addr;
@@ -302,11 +321,16 @@ impl Link {
             if self.channels.is_none() && self.connected() && bytes.first() == Some(&DTLS_ALERT) {
                 self.ended.get_or_insert(CloseReason::Remote);
             }
-            if is_stun(&bytes) {
-                demux.sent(self.key, self.born, to, &bytes);
+            if let Some(stun) = Stun::parse(&bytes) {
+                if stun.is_success() {
+                    self.targets.asked(to);
+                } else if stun.is_check() && !self.targets.allow(now, to, budget) {
+                    continue;
+                }
+                demux.sent(now, self.key, self.born, to, &bytes);
             } else if self.path != Some(to) {
                 self.path = Some(to);
-                demux.claim(self.key, self.born, to);
+                demux.claim(now, self.key, self.born, to);
             }
             if self.queued + bytes.len() > MAX_QUEUED {
                 continue;
@@ -412,38 +436,40 @@ impl Link {
         channel: Channel,
         data: MessageData,
     ) -> Result<(), EngineError> {
-        let (is_string, data) = match data {
-            MessageData::Text(text) => (true, Bytes::from(text)),
-            MessageData::Binary(bytes) => (false, bytes),
+        let size = match &data {
+            MessageData::Text(text) => text.len(),
+            MessageData::Binary(bytes) => bytes.len(),
         };
-        if data.len() > MAX_PEER_MESSAGE {
-            return Err(EngineError::MessageTooLarge(data.len()));
+        if size > MAX_PEER_MESSAGE {
+            return Err(EngineError::MessageTooLarge(size));
         }
         let Some(channels) = self.channels.as_ref().filter(|_| self.connected()) else {
             return Ok(());
         };
-        let id = channels.id(channel);
-        let waiting = self
-            .connection
-            .data_channel(id)
-            .map_or(0, |c| c.outstanding_bytes());
-        if waiting > MAX_UNACKNOWLEDGED {
+        let Some(mut channel) = self.connection.data_channel(channels.id(channel)) else {
+            return Ok(());
+        };
+        if channel.outstanding_bytes() > MAX_UNACKNOWLEDGED {
             self.ended.get_or_insert(CloseReason::Stalled);
             return Ok(());
         }
-        let message = RTCDataChannelMessage {
-            is_string,
-            data: BytesMut::from(data),
+        // Only what goes through the channel itself counts as outstanding.
+        let sent = match data {
+            MessageData::Text(text) => channel.send_text(now, text),
+            MessageData::Binary(bytes) => channel.send(now, BytesMut::from(bytes)),
         };
-        self.write(now, RTCMessage::DataChannelMessage(id, message));
+        if let Err(error) = sent {
+            tracing::debug!(%error, "message");
+        }
+        self.dirty = true;
         Ok(())
     }
 
     /// Says goodbye; what is left to send is in the queue afterwards.
-    pub(super) fn close(&mut self, now: Instant, demux: &mut Demux) {
+    pub(super) fn close(&mut self, now: Instant, demux: &mut Demux, budget: &mut Budget) {
         if let Err(error) = self.connection.close() {
             tracing::debug!(%error, "close");
         }
-        self.drain(now, demux);
+        self.drain(now, demux, budget);
     }
 }

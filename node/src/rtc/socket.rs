@@ -80,8 +80,15 @@ impl Sockets {
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             ],
+            // Who names all of IPv6 means a host's every address, as with dual-stack sockets.
+            Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => &[
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ],
             Some(ref ip) => std::slice::from_ref(ip),
         };
+        // A port that was named is taken where it can be had.
+        let partly = bind.ip.is_some() && matches!(bind.port, UdpPort::Exactly(_));
         let (first, tries) = match bind.port {
             UdpPort::Exactly(port) => (port, 1),
             UdpPort::From(port) => (port, PORTS_TRIED),
@@ -95,7 +102,7 @@ impl Sockets {
                     None => break,
                 },
             };
-            match bind_all(families, port) {
+            match bind_all(families, port, partly) {
                 Ok((sockets, port)) => {
                     return Ok(Self {
                         sockets,
@@ -307,7 +314,12 @@ fn plain(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-fn bind_all(families: &[IpAddr], port: u16) -> Result<(Vec<Family>, u16), (IpAddr, io::Error)> {
+/// Opens `port` for each of `families`; the first is needed. `partly`: the others may be in use.
+fn bind_all(
+    families: &[IpAddr],
+    port: u16,
+    partly: bool,
+) -> Result<(Vec<Family>, u16), (IpAddr, io::Error)> {
     let mut sockets = Vec::new();
     let mut port = port;
     for ip in families {
@@ -315,6 +327,9 @@ fn bind_all(families: &[IpAddr], port: u16) -> Result<(Vec<Family>, u16), (IpAdd
             Ok(family) => {
                 port = family.socket.local_addr().map_err(|e| (*ip, e))?.port();
                 sockets.push(family);
+            }
+            Err(error) if !sockets.is_empty() && partly => {
+                tracing::warn!("UDP port {port} on {ip} cannot be had: {error}; going on without");
             }
             // A host without IPv6 still has IPv4.
             Err(error) if !sockets.is_empty() && error.kind() != io::ErrorKind::AddrInUse => {

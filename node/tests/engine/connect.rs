@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use banyan_node::rtc::{
-    Channel, CloseReason, Engine, EngineError, EngineEvent, MessageData, UdpPort,
+    Channel, CloseReason, Engine, EngineError, EngineEvent, LoopbackCandidates, MessageData,
+    UdpPort,
 };
 use bytes::Bytes;
 
@@ -44,6 +45,29 @@ fn connects_on_every_address_of_the_host() {
             Engine::bind(config).unwrap()
         };
         Pair::of(any(), any(), key(1, 1)).connected().await;
+    });
+}
+
+#[test]
+fn all_of_ipv6_is_all_of_ipv4_too() {
+    run(async {
+        let both = |port| {
+            let mut config = config("::", port);
+            config.loopback = LoopbackCandidates::Always;
+            Engine::bind(config)
+        };
+        for peer in ["127.0.0.1", "::1"] {
+            let parent = both(UdpPort::Any).unwrap();
+            Pair::of(engine(peer), parent, key(1, 1)).connected().await;
+        }
+        // Where another program has the port's other half, this half will do.
+        let taken = engine("0.0.0.0");
+        let parent = both(UdpPort::Exactly(taken.port())).unwrap();
+        assert_eq!(parent.port(), taken.port());
+        Pair::of(engine("::1"), parent, key(1, 1)).connected().await;
+        // A default port is taken whole or not at all.
+        let next = both(UdpPort::From(taken.port())).unwrap();
+        assert_ne!(next.port(), taken.port());
     });
 }
 

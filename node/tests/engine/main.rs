@@ -2,8 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
+mod ciphers;
 mod connect;
+mod flood;
+mod foreign;
+mod half_open;
 mod hostile;
 mod media;
+mod reflection;
 mod reflexive;
+mod spoofing;
+mod village;
 mod world;

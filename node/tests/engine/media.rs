@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::world::{AUDIO, Pair, VIDEO, run};
 
-fn packet(track: u8, seq: u64) -> Arc<Packet> {
+pub(crate) fn packet(track: u8, seq: u64) -> Arc<Packet> {
     let size = 40 + (seq * 37 % 1100) as usize;
     let extensions = match seq % 5 {
         0 => vec![(

@@ -127,6 +127,14 @@ impl Engine {
         let local = self.local_transport();
         let decodes = class != PeerClass::Native;
         let (sdp, lines) = answer::answer(&description, &remote, stream, decodes, &local, setup)?;
+        // It may be back before its first link is known to have failed.
+        if self
+            .links
+            .values()
+            .any(|l| l.key.child == link.child && l.gcm_only && l.stuck())
+        {
+            self.offer_all_ciphers(link.child);
+        }
         let gcm = class == PeerClass::Browser && !self.without_gcm.contains(&link.child);
         let ciphers = if gcm { Ciphers::GcmOnly } else { Ciphers::Any };
         self.read_addresses(now);

@@ -21,9 +21,6 @@ const HANDSHAKES_PER_TURN: usize = 4;
 /// Handshake datagrams that wait for their turn. A handshake has ten, and retransmits.
 const MAX_HANDSHAKES_WAITING: usize = 4096;
 
-/// Browsers remembered that could not do AES-GCM.
-const MAX_WITHOUT_GCM: usize = 256;
-
 impl Engine {
     /// Waits until there is something to do: a datagram, room in a socket that was full, a timer
     /// of the engine, or `deadline`. May be dropped at any point.
@@ -78,6 +75,9 @@ impl Engine {
                     let Some(entry) = links.get_mut(&link) else {
                         return;
                     };
+                    if demux.received(now, datagram.peer, datagram.bytes) {
+                        entry.targets.answered(datagram.peer);
+                    }
                     if is_dtls(datagram.bytes) && entry.handshaking() {
                         if handshakes.len() < MAX_HANDSHAKES_WAITING {
                             let (local, peer) = (datagram.local, datagram.peer);
@@ -156,7 +156,7 @@ impl Engine {
         for link in dirty {
             if let Some(entry) = self.links.get_mut(&link) {
                 if entry.dirty {
-                    entry.drain(now, &mut self.demux);
+                    entry.drain(now, &mut self.demux, &mut self.budget);
                 }
                 entry.queued -= self.sockets.send(now, &mut entry.queue);
                 if !entry.queue.is_empty() || entry.ended.is_some() {
@@ -221,13 +221,6 @@ impl Engine {
     }
 
     fn end(&mut self, now: Instant, link: LinkKey, reason: CloseReason) {
-        if let Some(entry) = self.links.get(&link)
-            && reason == CloseReason::DtlsFailed
-            && entry.gcm_only
-            && self.without_gcm.len() < MAX_WITHOUT_GCM
-        {
-            self.without_gcm.insert(link.child);
-        }
         self.close(now, link);
         self.emit(EngineEvent::Closed { link, reason });
     }

@@ -19,6 +19,7 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 
 use super::channels::Channels;
 use super::{CHECK_INTERVAL, Link, Stage};
+use crate::rtc::checks::Targets;
 use crate::rtc::media::Media;
 use crate::rtc::sdp::{LocalTransport, Remote, Setup, transport_only};
 use crate::rtc::tap::{Inbox, SLOT, Tap};
@@ -159,6 +160,7 @@ impl Link {
             addresses: Vec::new(),
             peers: Vec::new(),
             sources: Vec::new(),
+            targets: Targets::default(),
             early: Vec::new(),
             ice_up: false,
             secure: false,
@@ -167,7 +169,9 @@ impl Link {
             next_report: None,
             checking_since: now,
             last_check: None,
+            receives: false,
             unreadable: 0,
+            readable_at: now,
         };
         for address in seed.addresses {
             link.add_local(*address);
@@ -188,6 +192,7 @@ impl Link {
         };
         let answer = RTCSessionDescription::answer(transport_only(remote, setup))?;
         self.connection.set_remote_description(now, answer)?;
+        self.receives = true;
         self.connecting(now);
         self.add_candidates(now, &remote.candidates);
         let early = std::mem::take(&mut self.early);

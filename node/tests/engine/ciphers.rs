@@ -1,0 +1,134 @@
+//! Which cipher protects the media, and what happens when the first choice is none.
+
+use std::time::{Duration, Instant};
+
+use banyan_node::rtc::{CloseReason, Engine, EngineEvent, PeerClass};
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as Profile;
+
+use crate::foreign::Foreign;
+use crate::media::packet;
+use crate::world::{VIDEO, engine, key, run};
+
+const SHA1_ONLY: [Profile; 1] = [Profile::Srtp_Aes128_Cm_Hmac_Sha1_80];
+const BOTH: [Profile; 2] = [
+    Profile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+    Profile::Srtp_Aead_Aes_128_Gcm,
+];
+
+/// Runs both until `done`, sending media once they are connected.
+async fn until(
+    parent: &mut Engine,
+    viewer: &mut Foreign,
+    patience: Duration,
+    mut done: impl FnMut(&[EngineEvent], &Foreign) -> bool,
+) -> Duration {
+    let begin = Instant::now();
+    let mut events = Vec::new();
+    let mut seq = 70_000;
+    while !done(&events, viewer) {
+        assert!(begin.elapsed() < patience, "{events:?} {:?}", viewer.states);
+        parent
+            .wait(Some(Instant::now() + Duration::from_millis(2)))
+            .await;
+        let now = Instant::now();
+        parent.receive(now);
+        parent.handle_timeout(now);
+        let before = events.len();
+        while let Some(event) = parent.poll_event() {
+            events.push(event);
+        }
+        let up: Vec<_> = events
+            .iter()
+            .filter_map(|e| match e {
+                EngineEvent::Connected { link } => Some(*link),
+                _ => None,
+            })
+            .collect();
+        for link in up {
+            parent.send_packets(now, link, &[packet(VIDEO, seq)]);
+            seq += 1;
+        }
+        viewer.turn(&events[before..]);
+        parent.flush(Instant::now());
+    }
+    begin.elapsed()
+}
+
+#[test]
+fn a_browser_without_gcm_gets_media_at_the_second_attempt() {
+    run(async {
+        let mut parent = engine("127.0.0.1");
+        let mut viewer = Foreign::new(SHA1_ONLY.to_vec());
+        viewer.join(&mut parent, key(1, 1), PeerClass::Browser);
+        let failed = EngineEvent::Closed {
+            link: key(1, 1),
+            reason: CloseReason::DtlsFailed,
+        };
+        let patience = Duration::from_secs(5);
+        let took = until(&mut parent, &mut viewer, patience, |told, _| {
+            told.contains(&failed)
+        })
+        .await;
+        println!("no common cipher known after {took:?}");
+        let mut again = Foreign::new(SHA1_ONLY.to_vec());
+        again.join(&mut parent, key(1, 2), PeerClass::Browser);
+        until(&mut parent, &mut again, patience, |_, viewer| {
+            viewer.packets.len() >= 10
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_browser_may_be_back_before_its_first_attempt_has_failed() {
+    run(async {
+        let mut parent = engine("127.0.0.1");
+        let mut viewer = Foreign::new(SHA1_ONLY.to_vec());
+        viewer.join(&mut parent, key(1, 1), PeerClass::Browser);
+        let begin = Instant::now();
+        until(
+            &mut parent,
+            &mut viewer,
+            Duration::from_secs(5),
+            |told, _| {
+                let closed = told.iter().any(|e| matches!(e, EngineEvent::Closed { .. }));
+                closed || begin.elapsed() > Duration::from_millis(300)
+            },
+        )
+        .await;
+        // Its page gave up; the tracker has told the parent so.
+        parent.close(Instant::now(), key(1, 1));
+        let mut again = Foreign::new(SHA1_ONLY.to_vec());
+        again.join(&mut parent, key(1, 2), PeerClass::Browser);
+        until(
+            &mut parent,
+            &mut again,
+            Duration::from_secs(5),
+            |_, viewer| viewer.packets.len() >= 10,
+        )
+        .await;
+    });
+}
+
+#[test]
+fn everybody_else_is_served_at_the_first_attempt() {
+    run(async {
+        for (n, class, ciphers) in [
+            (1, PeerClass::Browser, BOTH.to_vec()),
+            (2, PeerClass::Player, BOTH.to_vec()),
+            (3, PeerClass::Player, SHA1_ONLY.to_vec()),
+            (4, PeerClass::Native, BOTH.to_vec()),
+        ] {
+            let mut parent = engine("127.0.0.1");
+            let mut viewer = Foreign::new(ciphers);
+            viewer.join(&mut parent, key(n, 1), class);
+            until(
+                &mut parent,
+                &mut viewer,
+                Duration::from_secs(5),
+                |_, viewer| viewer.packets.len() >= 10,
+            )
+            .await;
+        }
+    });
+}
