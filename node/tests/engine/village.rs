@@ -17,6 +17,9 @@ const PACE: Duration = Duration::from_millis(5);
 /// Longest an honest child may be without a packet, beside what this machine was held up itself.
 const GAP: Duration = Duration::from_millis(100);
 
+/// Time the last packets are given on a busy machine.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// Links of honest children have these children's numbers; misbehaving ones have higher ones.
 pub(crate) const HONEST: u8 = 4;
 
@@ -132,7 +135,14 @@ impl Village {
     /// No packet is missing or came twice, and none was late.
     pub(crate) async fn judge(mut self) {
         self.sending = false;
-        self.run(Duration::from_millis(400), |_| {}).await;
+        let end = Instant::now() + SETTLE;
+        let whole = |village: &Self| {
+            let mut children = village.children.iter();
+            children.all(|c| c.got.len() as u64 >= village.sent)
+        };
+        while !whole(&self) && Instant::now() < end {
+            self.turn().await;
+        }
         let held_up = self.pause.longest();
         for child in &self.children {
             println!(
