@@ -8,6 +8,7 @@ pub mod codec;
 pub mod peer;
 pub mod tracker;
 pub mod trickle;
+pub mod whep;
 
 /// Version of every message in this module. Peers of different versions do not talk.
 pub const PROTOCOL_VERSION: u16 = 1;

@@ -143,7 +143,7 @@ pub struct NodeOptions {
     /// for broadcast, any free one else].
     #[arg(long, env = "BANYAN_UDP", value_name = "ADDR")]
     pub udp: Option<SocketAddr>,
-    /// HTTP address for /healthz and /metrics; off unless given.
+    /// HTTP address for /whep (standard players), /healthz and /metrics; off unless given.
     #[arg(long, env = "BANYAN_LISTEN", value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
     /// An address others reach this node at, when the machine does not have it itself.

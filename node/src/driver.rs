@@ -1,6 +1,8 @@
 //! The media thread: moves bytes between the [`Engine`]'s sockets and the [`Node`], and decides
 //! nothing.
 
+pub mod players;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,7 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use banyan::id::LinkKey;
 use banyan::limits::MAX_PEER_MESSAGE;
-use banyan::node::{Input, Node, NodeConfig, Output, PeerEvent, PeerInput, Snapshot};
+use banyan::node::{
+    Input, Node, NodeConfig, Output, PeerEvent, PeerInput, PlayerRequest, Snapshot,
+};
 use banyan::relay::packet::{Packet, TrackIndex};
 use banyan::wire::announcement::StreamInfo;
 use banyan::wire::codec::{Encoding, Frame, decode, encode};
@@ -17,6 +21,7 @@ use banyan::wire::peer::{Channel, PeerMessage};
 use banyan::wire::tracker::{ClientMessage, PeerClass, RefuseReason};
 use tokio::sync::mpsc;
 
+use self::players::{PlayerCommand, Players};
 use crate::rtc::{
     self, CloseReason, Engine, EngineConfig, EngineError, EngineEvent, MessageData, SdpError,
 };
@@ -60,6 +65,8 @@ pub enum Command {
         /// RTP timestamp at that time.
         rtp: u32,
     },
+    /// A player at this node's own door wants something.
+    Player(PlayerCommand),
     /// Leave the stream and end the thread.
     Leave,
 }
@@ -158,6 +165,7 @@ impl Driver {
             snapshot_at: now,
             leaving: None,
             untold: VecDeque::new(),
+            players: Players::default(),
         };
         let thread = std::thread::Builder::new()
             .name("media".into())
@@ -191,6 +199,7 @@ struct Turn {
     leaving: Option<Instant>,
     /// Events that the program has not taken yet.
     untold: VecDeque<PeerEvent>,
+    players: Players,
 }
 
 impl Turn {
@@ -245,6 +254,16 @@ impl Turn {
             Command::Source(packets) => Input::Source(packets),
             Command::SourceIdle(idle) => Input::SourceIdle(idle),
             Command::SourceClock { track, ntp, rtp } => Input::SourceClock { track, ntp, rtp },
+            Command::Player(PlayerCommand {
+                link,
+                request,
+                news,
+            }) => {
+                if let Some(news) = news {
+                    self.players.listen(link, news);
+                }
+                Input::Control(PeerInput::Player { link, request })
+            }
             Command::Leave => {
                 self.leaving.get_or_insert(now + LINGER);
                 Input::Control(PeerInput::Leave)
@@ -290,6 +309,11 @@ impl Turn {
             let snapshot = Box::new(self.node.snapshot());
             self.notify(Notice::Snapshot(snapshot, Traffic { up, down }));
             self.node.reset_gaps();
+            if let Some(link) = self.players.forgotten() {
+                let request = PlayerRequest::Leave;
+                let leave = Input::Control(PeerInput::Player { link, request });
+                self.node.handle(now, leave);
+            }
         }
     }
 
@@ -440,6 +464,7 @@ impl Turn {
             }
             // A file cannot make key frames on request.
             Output::SourceKeyFrame { .. } => {}
+            Output::Player { link, news } => self.players.tell(link, news),
             Output::Event(event) if self.untold.len() < MAX_UNTOLD => {
                 self.untold.push_back(event);
             }

@@ -1,6 +1,7 @@
 //! The node's HTTP server: one address (`--listen`), a room for each thing it offers.
 
 pub mod health;
+pub mod whep;
 
 use std::net::SocketAddr;
 
@@ -31,12 +32,15 @@ pub enum Listen {
 pub struct Rooms {
     /// For `/healthz` and `/metrics`.
     pub figures: watch::Receiver<Figures>,
+    /// For `/whep`.
+    pub whep: whep::Endpoint,
 }
 
 impl Rooms {
     fn router(self) -> Router {
         Router::new()
             .merge(health::routes(self.figures))
+            .merge(whep::routes(self.whep))
             .fallback(nothing_here)
             .layer(DefaultBodyLimit::max(MAX_SDP))
     }
@@ -72,7 +76,7 @@ impl Server {
 
     /// Serves these rooms until the process ends.
     pub fn serve(self, rooms: Rooms) {
-        tracing::info!("health and metrics at http://{}", self.addr);
+        tracing::info!("health, metrics and WHEP at http://{}", self.addr);
         let routes = rooms.router();
         tokio::spawn(async move {
             if let Err(error) = axum::serve(self.listener, routes).await {

@@ -147,7 +147,11 @@ impl Session {
         })?;
         let (figures, newest) = watch::channel(None);
         if let Some(http) = http {
-            http.serve(http::Rooms { figures: newest });
+            let whep = http::whep::Endpoint::new(driver.commands.clone());
+            http.serve(http::Rooms {
+                figures: newest,
+                whep,
+            });
         }
         let (events, mut inbox) = mpsc::channel(TRACKER_QUEUE);
         let commands = driver.commands.clone();

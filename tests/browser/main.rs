@@ -4,6 +4,7 @@ mod autoplay;
 mod lan;
 mod states;
 mod viewers;
+mod whep;
 
 use banyan_tests::chromium;
 use banyan_tests::turn::skip;

@@ -11,3 +11,5 @@ mod restart;
 mod soak;
 mod stall;
 mod tree;
+mod whep;
+mod whep_conformance;

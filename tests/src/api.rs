@@ -12,11 +12,19 @@ use serde_json::Value;
 pub struct Response {
     /// Status code.
     pub status: u16,
+    /// Header fields, names in lower case, in their order.
+    pub headers: Vec<(String, String)>,
     /// Body as text.
     pub body: String,
 }
 
 impl Response {
+    /// The value of a header field; of the first, where there are several.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(n, _)| n == name)?;
+        Some(&found.1)
+    }
+
     /// The body as JSON.
     ///
     /// # Panics
@@ -39,11 +47,23 @@ pub fn get(url: &str) -> Response {
 /// # Panics
 /// When no whole answer comes within 5 s.
 pub fn request(method: &str, url: &str, body: &str) -> Response {
+    request_with(method, url, &[], body)
+}
+
+/// The same with header fields.
+///
+/// # Panics
+/// When no whole answer comes within 5 s.
+pub fn request_with(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Response {
     let (authority, path) = split(url);
     let mut stream = connect(authority);
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .unwrap();
@@ -58,6 +78,12 @@ pub fn request(method: &str, url: &str, body: &str) -> Response {
         .nth(1)
         .and_then(|code| code.parse().ok())
         .unwrap_or_else(|| panic!("no status from {url}: {head}"));
+    let headers: Vec<(String, String)> = head
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
     let chunked = head
         .to_ascii_lowercase()
         .contains("transfer-encoding: chunked");
@@ -66,7 +92,11 @@ pub fn request(method: &str, url: &str, body: &str) -> Response {
     } else {
         body.to_owned()
     };
-    Response { status, body }
+    Response {
+        status,
+        headers,
+        body,
+    }
 }
 
 /// A TCP connection to `host:port`, with timeouts.
@@ -117,7 +147,7 @@ pub struct TreePeer {
     pub parent: Option<String>,
     /// Hops from the root.
     pub depth: u32,
-    /// `native` or `browser`.
+    /// `native`, `browser` or `player`.
     pub class: String,
     /// Children it can serve.
     pub slots: u32,

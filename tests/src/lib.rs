@@ -21,6 +21,7 @@ pub mod soak;
 pub mod stats;
 pub mod turn;
 pub mod websocket;
+pub mod whep;
 pub mod workspace;
 
 use std::time::{Duration, Instant};

@@ -5,6 +5,7 @@ mod fresh;
 mod metrics;
 mod pages;
 mod websocket;
+mod whep;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) ice: Arc<IceOffer>,
     pub(crate) lifetime: Lifetime,
     pub(crate) answers: Arc<Answers>,
+    pub(crate) whep: Arc<whep::Players>,
 }
 
 /// Answers that cost the core work in proportion to its streams.
@@ -51,6 +53,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics::metrics))
         .nest("/api", api::router())
+        .merge(whep::router())
         .merge(pages::router())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)

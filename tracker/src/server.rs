@@ -70,6 +70,7 @@ impl Server {
                 ice: Arc::new(ice),
                 lifetime: lifetime.clone(),
                 answers: Arc::default(),
+                whep: Arc::default(),
             }),
             admission,
             trust,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { along, branchCurve, curveLength, layout } from "../tree-layout.js";
 import { TreeModel } from "../tree-model.js";
+import { describe } from "../tree-words.js";
 
 /** @typedef {import("../wire.js").TreePeer} TreePeer */
 
@@ -116,4 +117,13 @@ test("a branch begins and ends at its peers", () => {
   assert.deepEqual(along(curve, 1), { x: 60, y: 20 });
   const length = curveLength(curve);
   assert.ok(length > Math.hypot(50, 80) && length < 130);
+});
+
+test("a player tells nothing of itself", () => {
+  const model = new TreeModel();
+  const player = { ...peer("p", "r", 1), class: /** @type {const} */ ("player"), slots: 0 };
+  model.apply(update([peer("r", null, 0), player]), 0);
+  const lines = describe(model, player, "r");
+  assert.match(lines[0] ?? "", /player$/);
+  assert.ok(!lines.some((line) => line.startsWith("delay")), lines.join());
 });

@@ -45,6 +45,21 @@ fn a_stalled_child_costs_its_siblings_nothing() {
 }
 
 #[test]
+fn a_player_may_say_nothing_for_long() {
+    let mut world = World::new(CLEAN, 0x1_0000, 1);
+    world.run(ms(1200));
+    let (player, other) = (world.join(0), world.join(0));
+    let relay = &mut world.nodes[0].relay;
+    relay.excuse_silence(link(player, 1));
+    world.run(ms(2000));
+    world.nodes[player].stopped = true;
+    world.run(ms(20_000));
+    let (to_player, to_other) = (link(player, 1), link(other, 1));
+    let share = world.media_sent[&to_player] as f64 / world.media_sent[&to_other] as f64;
+    assert!(share > 0.95, "{share}");
+}
+
+#[test]
 fn an_unwritable_link_stands_still_and_catches_up() {
     let mut world = World::new(CLEAN, 0x1_0000, 1);
     world.run(ms(1200));

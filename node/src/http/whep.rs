@@ -1,0 +1,298 @@
+//! `/whep`: standard players on or near this machine (draft-ietf-wish-whep-03). A player becomes a
+//! child of this very node and takes one of its slots.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE,
+    ETAG, IF_MATCH, LOCATION, RETRY_AFTER,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use banyan::id::{LinkId, LinkKey, NodeId};
+use banyan::node::{PlayerNews, PlayerRequest};
+use banyan::wire::trickle;
+use banyan::wire::whep::{self, Offer, Refusal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::driver::Command;
+use crate::driver::players::PlayerCommand;
+
+/// Time the media thread has for an answer; it needs milliseconds.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
+
+/// Time for the candidates that follow it: what a STUN server tells.
+const CANDIDATES_WAIT: Duration = Duration::from_millis(300);
+
+/// News of one player that wait for its request: an answer, and the addresses of a host with many
+/// interfaces.
+const NEWS: usize = 64;
+
+/// What the endpoint can be asked.
+const ENDPOINT_METHODS: &str = "GET, HEAD, OPTIONS, POST";
+
+/// What a session can be asked.
+const SESSION_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
+
+/// The door for players.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    commands: mpsc::Sender<Command>,
+    /// The players that were let in, by their secret.
+    players: Arc<Mutex<HashMap<String, Playing>>>,
+}
+
+/// One player that was let in.
+#[derive(Debug)]
+struct Playing {
+    session: whep::Session,
+    link: LinkKey,
+}
+
+/// What this node gives a player.
+struct Answer {
+    sdp: String,
+    candidates: Vec<String>,
+}
+
+impl Endpoint {
+    /// A door to the node behind these commands.
+    pub fn new(commands: mpsc::Sender<Command>) -> Self {
+        Self {
+            commands,
+            players: Arc::default(),
+        }
+    }
+
+    fn players(&self) -> MutexGuard<'_, HashMap<String, Playing>> {
+        // No code panics while it holds the lock.
+        self.players.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(
+        &self,
+        link: LinkKey,
+        request: PlayerRequest,
+        news: Option<mpsc::Sender<PlayerNews>>,
+    ) -> Result<(), Refusal> {
+        let command = Command::Player(PlayerCommand {
+            link,
+            request,
+            news,
+        });
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| Refusal::new(503, "this node is stopping"))
+    }
+}
+
+/// The routes of `/whep`.
+pub fn routes(endpoint: Endpoint) -> Router {
+    Router::new()
+        .route("/whep", any(door))
+        .route("/whep/{secret}", any(session))
+        .layer(axum::middleware::map_response(open))
+        .with_state(endpoint)
+}
+
+/// For pages of every origin, which may read what players need.
+async fn open(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("ETag, Link, Location, Retry-After, Accept-Patch"),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn door(
+    State(endpoint): State<Endpoint>,
+    method: Method,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match method {
+        Method::POST => post(endpoint, &headers, body).await.unwrap_or_else(refuse),
+        Method::OPTIONS => options(ENDPOINT_METHODS),
+        // The draft has no use for them, and wants them to succeed (section 4.1).
+        Method::GET | Method::HEAD => StatusCode::NO_CONTENT.into_response(),
+        _ => not_allowed(ENDPOINT_METHODS),
+    }
+}
+
+async fn session(
+    State(endpoint): State<Endpoint>,
+    Path(secret): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    if method == Method::OPTIONS {
+        return options(SESSION_METHODS);
+    }
+    let known = endpoint
+        .players()
+        .get(&secret)
+        .map(|playing| (playing.session.clone(), playing.link));
+    let Some((session, link)) = known else {
+        return refuse(Refusal::no_session());
+    };
+    let answered = match method {
+        Method::PATCH => patch(&endpoint, &session, link, &headers, body).await,
+        Method::DELETE => {
+            endpoint.players().remove(&secret);
+            let asked = endpoint.ask(link, PlayerRequest::Leave, None).await;
+            asked.map(|()| StatusCode::OK.into_response())
+        }
+        Method::GET | Method::HEAD => Ok(StatusCode::NO_CONTENT.into_response()),
+        _ => Ok(not_allowed(SESSION_METHODS)),
+    };
+    answered.unwrap_or_else(refuse)
+}
+
+async fn post(
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let offer = Offer::read(text_of(headers, CONTENT_TYPE), &read(body)?)?;
+    let link = LinkKey {
+        child: NodeId::random(&mut rand::rng()),
+        link: LinkId(1),
+    };
+    let (sender, mut news) = mpsc::channel(NEWS);
+    let play = PlayerRequest::Play { offer: offer.sdp };
+    endpoint.ask(link, play, Some(sender)).await?;
+    let answer = answer(&mut news).await?;
+    let (secret, etag) = (secret(), format!("\"{}\"", &self::secret()[..16]));
+    let playing = Playing {
+        session: whep::Session {
+            etag: etag.clone(),
+            credentials: offer.credentials,
+        },
+        link,
+    };
+    endpoint.players().insert(secret.clone(), playing);
+    let location = format!("/whep/{secret}");
+    tokio::spawn(async move {
+        // The last word is that it ended.
+        while news.recv().await.is_some_and(|n| n != PlayerNews::Ended) {}
+        endpoint.players().remove(&secret);
+    });
+
+    let sdp = whep::with_candidates(&answer.sdp, &answer.candidates);
+    let mut response = (StatusCode::CREATED, sdp).into_response();
+    let out = response.headers_mut();
+    out.insert(CONTENT_TYPE, HeaderValue::from_static(whep::SDP_TYPE));
+    out.insert(
+        "accept-patch",
+        HeaderValue::from_static(trickle::MEDIA_TYPE),
+    );
+    for (name, value) in [(LOCATION, location), (ETAG, etag)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            out.insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// Waits for the answer, and shortly for the candidates that belong to it.
+async fn answer(news: &mut mpsc::Receiver<PlayerNews>) -> Result<Answer, Refusal> {
+    let mut answer = None;
+    let mut until = Instant::now() + ANSWER_WAIT;
+    while let Ok(next) = timeout_at(until, news.recv()).await {
+        match next {
+            Some(PlayerNews::Answer { sdp }) => {
+                until = Instant::now() + CANDIDATES_WAIT;
+                answer = Some(Answer {
+                    sdp,
+                    candidates: Vec::new(),
+                });
+            }
+            Some(PlayerNews::Candidate { candidate }) => match &mut answer {
+                Some(_) if candidate.is_empty() => break,
+                Some(answer) => answer.candidates.push(candidate),
+                None => {}
+            },
+            Some(PlayerNews::Refused(reason)) => return Err(reason.into()),
+            Some(PlayerNews::Ended) | None => return Err(Refusal::offer()),
+        }
+    }
+    answer.ok_or_else(|| Refusal::for_now(503, "this node is busy", whep::RETRY_FULL))
+}
+
+async fn patch(
+    endpoint: &Endpoint,
+    session: &whep::Session,
+    link: LinkKey,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let kind = text_of(headers, CONTENT_TYPE);
+    let tag = text_of(headers, IF_MATCH);
+    for candidate in session.trickle(kind, tag, &read(body)?)? {
+        let request = PlayerRequest::Candidate { candidate };
+        endpoint.ask(link, request, None).await?;
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(413, "the body is too large"),
+        status => Refusal::new(status.as_u16(), "the body could not be read"),
+    })
+}
+
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// 256 random bits, so that nobody ends another's session.
+fn secret() -> String {
+    let bytes: [u8; 32] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The answer to a CORS preflight, and to who asks what can be asked (section 4.3).
+fn options(methods: &'static str) -> Response {
+    let headers = [
+        (ALLOW, methods),
+        (ACCESS_CONTROL_ALLOW_METHODS, methods),
+        (
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            "Authorization, Content-Type, If-Match",
+        ),
+        (ACCESS_CONTROL_MAX_AGE, "86400"),
+        (HeaderName::from_static("accept-post"), whep::SDP_TYPE),
+    ];
+    (StatusCode::OK, headers).into_response()
+}
+
+fn not_allowed(methods: &'static str) -> Response {
+    let refusal = Refusal::new(405, format!("this address takes {methods}"));
+    let mut response = refuse(refusal);
+    let allow = HeaderValue::from_static(methods);
+    response.headers_mut().insert(ALLOW, allow);
+    response
+}
+
+fn refuse(refusal: Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = (status, format!("{}\n", refusal.sentence)).into_response();
+    if let Some(seconds) = refusal.retry_after {
+        let seconds = HeaderValue::from(seconds);
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
+}
