@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use banyan_node::rtc::CloseReason;
 use banyan_tests::api::{request, tree};
-use banyan_tests::mesh::{Broadcast, Node};
+use banyan_tests::binaries::binary;
+use banyan_tests::mesh::{Args, Broadcast, Node};
+use banyan_tests::process::Process;
 use banyan_tests::turn::take_turn;
 use banyan_tests::whep::{OFFER, Player, free_port, post, tracks};
 use banyan_tests::workspace::TempDir;
@@ -155,4 +157,33 @@ fn a_player_ends_with_its_parent() {
     wait_for("the end of its session", secs(3), || {
         (request("DELETE", &player.session, "").status == 404).then_some(())
     });
+}
+
+#[test]
+fn players_of_a_foreign_stack_join_and_miss_nothing() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let root = Broadcast::with_slots(&directory, 3);
+    let relay = Node::relay(&directory, "relay", &root.link, 4);
+    relay.wait_for_media(secs(10));
+    // In a stream's first seconds its last slot is kept for those that bring some.
+    std::thread::sleep(secs(2));
+    let report = directory.join("load.json");
+    let args = Args::of(["load", &root.link])
+        .with("--viewers", "6")
+        .with("--ramp", "4")
+        .with("--duration", "5")
+        .with("--json", &report);
+    let mut load = Process::start("load", binary("banyan"), args);
+    assert_eq!(load.wait(secs(40)), Some(0), "{}", load.stderr());
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!(report["joined"], 6, "{report}");
+    assert_eq!(report["disconnected"], 0, "{report}");
+    for track in ["video", "audio"] {
+        let packets = report[track]["packets"].as_u64().unwrap();
+        assert!(packets > 6 * 5 * 30, "{report}");
+        assert_eq!(report[track]["lost"], 0, "{report}");
+    }
+    wait_for_players(&root, 0);
 }

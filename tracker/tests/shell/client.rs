@@ -66,6 +66,17 @@ pub(crate) async fn request(
     path: &str,
     headers: &[(&str, &str)],
 ) -> Answer {
+    exchange(address, method, path, headers, "").await
+}
+
+/// A request with a body.
+pub(crate) async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut head = format!("{method} {path} HTTP/1.1\r\n");
     let all = [("Host", "tracker.test"), ("Connection", "close")];
@@ -78,7 +89,11 @@ pub(crate) async fn request(
     for (name, value) in all.iter().filter(|(name, _)| !given(name)).chain(headers) {
         head += &format!("{name}: {value}\r\n");
     }
+    if !body.is_empty() {
+        head += &format!("Content-Length: {}\r\n", body.len());
+    }
     head += "\r\n";
+    head += body;
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut answer))

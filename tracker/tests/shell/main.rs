@@ -12,3 +12,4 @@ mod program;
 mod sessions;
 mod stun;
 mod tls;
+mod whep;
