@@ -30,7 +30,7 @@ use crate::id::{Epoch, NodeId, StreamId};
 use crate::limits::{FAN_OUT_PER_SECOND, LAST_SLOT_KEPT};
 use crate::tree::{Class, Newcomer, Tree};
 use crate::wire::announcement::SignedStreamInfo;
-use crate::wire::tracker::{ErrorCode, PeerClass, ServerMessage, StreamState};
+use crate::wire::tracker::{ErrorCode, PeerClass, RefuseReason, ServerMessage, StreamState};
 
 use heal::Place;
 use member::Member;
@@ -76,12 +76,16 @@ enum Timer {
 pub struct BroadcastCounters {
     /// Requests for a parent.
     pub joins: u64,
+    /// Those of them that were made because a parent was lost.
+    pub heals: u64,
     /// Parents assigned.
     pub assigned: u64,
     /// Connections that stood.
     pub attached: u64,
-    /// Children refused by their parent.
-    pub refused: u64,
+    /// Those of them that took the place of another that stood.
+    pub moved: u64,
+    /// Children refused by their parent, in the order of [`RefuseReason::ALL`].
+    pub refused: [u64; RefuseReason::ALL.len()],
     /// Reservations that ran out.
     pub expired: u64,
     /// Peers put back in their place by reports.
@@ -96,9 +100,13 @@ impl BroadcastCounters {
     /// Adds another broadcast's counts.
     pub fn add(&mut self, other: &Self) {
         self.joins += other.joins;
+        self.heals += other.heals;
         self.assigned += other.assigned;
         self.attached += other.attached;
-        self.refused += other.refused;
+        self.moved += other.moved;
+        for (count, more) in self.refused.iter_mut().zip(other.refused) {
+            *count += more;
+        }
         self.expired += other.expired;
         self.adopted += other.adopted;
         self.lost += other.lost;

@@ -208,6 +208,7 @@ impl Node {
             heals: self.peer.heals(),
             delay: self.peer.delay(),
             up_bytes: self.up_bytes,
+            falls: self.relay.as_ref().map_or(0, Relay::falls),
             tracks: self.relay.as_ref().map(Relay::stats).unwrap_or_default(),
         }
     }

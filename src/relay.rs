@@ -86,6 +86,8 @@ pub struct Relay {
     epoch: Epoch,
     tracks: Vec<Track>,
     children: BTreeMap<LinkKey, Child>,
+    /// Falls of children that are gone.
+    falls: u64,
     /// Children with packets to hand out.
     dirty: VecDeque<LinkKey>,
     /// Children that catch up.
@@ -139,6 +141,7 @@ impl Relay {
             epoch,
             tracks: tracks.collect(),
             children: BTreeMap::new(),
+            falls: 0,
             dirty: VecDeque::new(),
             behind: BTreeSet::new(),
             next_turn: None,
@@ -306,6 +309,12 @@ impl Relay {
     pub fn stats(&self) -> Vec<(MediaKind, TrackStats)> {
         let stats = |track: &Track| (track.kind, track.stats);
         self.tracks.iter().map(stats).collect()
+    }
+
+    /// Times a child was so slow that packets meant for it were dropped.
+    pub fn falls(&self) -> u64 {
+        let here = self.children.values().map(|child| child.falls);
+        self.falls + here.sum::<u64>()
     }
 
     /// Measures [`TrackStats::largest_gap`] afresh.

@@ -24,7 +24,7 @@ use crate::limits::{
     MAX_CANDIDATES, MAX_OFFLINE_STREAMS, MAX_SESSIONS, OFFLINE_MEMORY, REPORT_INTERVAL,
 };
 use crate::wire::tracker::{
-    ClientMessage, ErrorCode, IceServer, ServerMessage, StreamState, StreamStatus,
+    ClientMessage, ErrorCode, IceServer, PeerClass, ServerMessage, StreamState, StreamStatus,
 };
 use session::Session;
 
@@ -119,14 +119,16 @@ pub struct Counters {
     pub streams_live: usize,
     /// Streams that are remembered as offline.
     pub streams_offline: usize,
+    /// Sessions that introduced themselves, in the order of [`PeerClass::ALL`].
+    pub peers: [u64; PeerClass::ALL.len()],
     /// Peers that watch or relay, roots not counted.
     pub viewers: u64,
     /// Peers that wait for a slot.
     pub waiting: u64,
     /// Messages received since the start.
     pub messages: u64,
-    /// Errors sent since the start.
-    pub errors: u64,
+    /// Errors sent since the start, in the order of [`ErrorCode::ALL`].
+    pub errors: [u64; ErrorCode::ALL.len()],
     /// Sessions closed by the tracker since the start.
     pub closed: u64,
     /// What broadcasts count since the start, summed up.
@@ -149,7 +151,7 @@ pub struct Tracker<R> {
     leases: BTreeSet<(Instant, SessionId)>,
     outputs: VecDeque<Output>,
     messages: u64,
-    errors: u64,
+    errors: [u64; ErrorCode::ALL.len()],
     closed: u64,
     /// Counts of streams that are forgotten.
     past: BroadcastCounters,
@@ -170,7 +172,7 @@ impl<R: Rng> Tracker<R> {
             leases: BTreeSet::new(),
             outputs: VecDeque::new(),
             messages: 0,
-            errors: 0,
+            errors: [0; ErrorCode::ALL.len()],
             closed: 0,
             past: BroadcastCounters::default(),
         }
@@ -228,6 +230,11 @@ impl<R: Rng> Tracker<R> {
             broadcasts: self.past,
             ..Counters::default()
         };
+        for session in self.sessions.values() {
+            if let Some(arrival) = session.hello {
+                counters.peers[arrival.class as usize] += 1;
+            }
+        }
         for broadcast in self.streams.values() {
             match broadcast.state() {
                 StreamState::Waiting => counters.streams_waiting += 1,
@@ -319,8 +326,8 @@ impl<R: Rng> Tracker<R> {
                 // Its answer and candidates are asked for.
                 session.budget.grant(2 + MAX_CANDIDATES as u32);
             }
-            if let ServerMessage::Error { fatal, .. } = message {
-                self.errors += 1;
+            if let ServerMessage::Error { code, fatal, .. } = &message {
+                self.errors[*code as usize] += 1;
                 over.extend(fatal.then_some(session));
             }
             self.outputs.push_back(Output::Send { session, message });
@@ -392,7 +399,7 @@ impl<R: Rng> Tracker<R> {
         message: impl Into<String>,
         fatal: bool,
     ) {
-        self.errors += 1;
+        self.errors[code as usize] += 1;
         let message = message.into();
         let error = ServerMessage::Error {
             code,

@@ -6,29 +6,45 @@ use std::str::FromStr;
 
 use banyan::id::StreamId;
 use banyan::limits::MAX_TITLE;
+use banyan_operator::config::{self, Options};
+use banyan_operator::manual::Manual;
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
+use crate::demo::FOLLOW_STDIN;
+use crate::embedded_tracker::{self, Settings as TrackerSettings};
 use crate::load::options::Load;
 
 /// Peer-to-peer live video: broadcast, watch or help to carry a stream.
+///
+/// Every flag can also be given as an environment variable BANYAN_..., or in the file named by
+/// --config; a flag wins over the environment, the environment over the file.
 #[derive(Debug, Parser)]
 #[command(name = "banyan", version, propagate_version = true)]
 pub struct Cli {
-    /// How much to log to stderr: error, warn, info, debug, trace, or filters like
-    /// `banyan_node=debug`.
-    #[arg(
-        long,
-        global = true,
-        env = "BANYAN_LOG",
-        default_value = "info",
-        value_name = "FILTER"
-    )]
-    pub log: String,
+    /// What every program takes.
+    #[command(flatten)]
+    pub options: Options,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// How the settings of `banyan` are layered.
+pub const LAYERS: config::Settings = config::Settings {
+    prefix: "BANYAN_",
+    // What a tracker inside a broadcast shares with it; the tests'; the converter; the demo's
+    // word to its relays.
+    foreign: &[
+        "BANYAN_TRACKER_CONFIG",
+        "BANYAN_TRACKER_LOG",
+        "BANYAN_TEST_",
+        "BANYAN_SEED",
+        "BANYAN_FFMPEG",
+        FOLLOW_STDIN,
+    ],
+    shown: embedded_tracker::shown,
+};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -43,6 +59,9 @@ pub enum Command {
     Load(Load),
     /// Make the key file of a new stream and print the stream's id.
     Keygen(Keygen),
+    /// Manual pages and completions.
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// Options of `broadcast`.
@@ -56,65 +75,27 @@ pub struct Broadcast {
     #[arg(long)]
     pub demo: bool,
     /// Begin the file again when it ends.
-    #[arg(long = "loop", env = "BANYAN_LOOP")]
+    #[arg(long = "loop")]
     pub looped: bool,
     /// Use this tracker instead of starting one in this process.
-    #[arg(long, env = "BANYAN_TRACKER", value_name = "URL", value_parser = parse_tracker)]
+    #[arg(long, value_name = "URL", value_parser = parse_tracker)]
     pub tracker: Option<Url>,
     /// The stream's secret key; made when it does not exist. The same key is the same watch link.
-    #[arg(long, env = "BANYAN_KEY", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// What the watch page calls the stream.
-    #[arg(long, env = "BANYAN_TITLE", value_name = "TEXT", default_value = "",
+    #[arg(long, value_name = "TEXT", default_value = "",
           value_parser = parse_title)]
     pub title: String,
     /// Show the stream on the tracker's front page.
-    #[arg(long, env = "BANYAN_LISTED")]
+    #[arg(long)]
     pub listed: bool,
     /// Options of every node.
     #[command(flatten)]
     pub node: NodeOptions,
     /// Options of the tracker in this process.
     #[command(flatten)]
-    pub embedded: EmbeddedTracker,
-}
-
-/// Options of the tracker that runs in a broadcaster's process.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Tracker in this process")]
-pub struct EmbeddedTracker {
-    /// Where its pages and signalling listen [default: 0.0.0.0:8080, or the next free port].
-    #[arg(
-        long,
-        env = "BANYAN_TRACKER_LISTEN",
-        value_name = "ADDR",
-        conflicts_with = "tracker"
-    )]
-    pub tracker_listen: Option<SocketAddr>,
-    /// Where its STUN server listens [default: 0.0.0.0:3478, or the next free port].
-    #[arg(
-        long,
-        env = "BANYAN_TRACKER_STUN",
-        value_name = "ADDR",
-        conflicts_with = "tracker"
-    )]
-    pub tracker_stun: Option<SocketAddr>,
-    /// The URL viewers reach it by, where that is not its own address.
-    #[arg(
-        long,
-        env = "BANYAN_TRACKER_PUBLIC_URL",
-        value_name = "URL",
-        conflicts_with = "tracker"
-    )]
-    pub tracker_public_url: Option<String>,
-    /// A STUN server to tell peers of, instead of its own; may be given several times.
-    #[arg(
-        long,
-        env = "BANYAN_TRACKER_ICE_SERVER",
-        value_name = "URL",
-        conflicts_with = "tracker"
-    )]
-    pub tracker_ice_server: Vec<String>,
+    pub embedded: TrackerSettings,
 }
 
 /// Options of `watch` and `relay`.
@@ -141,31 +122,31 @@ pub struct Keygen {
 pub struct NodeOptions {
     /// UDP address for media; `[::]:PORT` is every address of both families [default: port 7144
     /// for broadcast, any free one else].
-    #[arg(long, env = "BANYAN_UDP", value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR")]
     pub udp: Option<SocketAddr>,
-    /// HTTP address for /whep (standard players), /healthz and /metrics; off unless given.
-    #[arg(long, env = "BANYAN_LISTEN", value_name = "ADDR")]
+    /// HTTP address for /whep (standard players), /healthz, /readyz and /metrics; off unless given.
+    #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
     /// An address others reach this node at, when the machine does not have it itself.
-    #[arg(long, env = "BANYAN_PUBLIC_ADDR", value_name = "IP")]
+    #[arg(long, value_name = "IP")]
     pub public_addr: Option<IpAddr>,
     /// Most bits per second to send, like 800k, 5M or 1.5G.
-    #[arg(long, env = "BANYAN_MAX_UPLOAD", value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub max_upload: Option<u64>,
     /// Most children to serve [default: 8].
-    #[arg(long, env = "BANYAN_MAX_CHILDREN", value_name = "N",
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub max_children: Option<u16>,
     /// Record what is received (or broadcast): .webm for VP8, VP9 and AV1, .mp4 for H.264, .mkv
     /// for any.
-    #[arg(long, env = "BANYAN_RECORD", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Write a line of statistics as JSON each second.
-    #[arg(long, env = "BANYAN_STATS", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
     /// Write a line for each packet in its final order: epoch, track, extended sequence number,
     /// RTP timestamp, marker, payload length, hash. For finding faults.
-    #[arg(long, env = "BANYAN_PACKET_LOG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub packet_log: Option<PathBuf>,
 }
 

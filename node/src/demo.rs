@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::process::{Child, Command};
 
+use crate::config::LAYERS;
+
 /// Relays beside the root: with two slots each, a tree of depth 3.
 pub const RELAYS: usize = 6;
 
@@ -34,7 +36,14 @@ impl Relays {
         };
         let mut relays = Vec::new();
         for _ in 0..RELAYS {
-            let child = Command::new(&program)
+            let mut command = Command::new(&program);
+            // The broadcaster's own settings are not the relays'.
+            for (name, _) in std::env::vars_os() {
+                if name.to_string_lossy().starts_with(LAYERS.prefix) {
+                    command.env_remove(name);
+                }
+            }
+            let child = command
                 .args([
                     "--log",
                     "warn",
@@ -44,13 +53,6 @@ impl Relays {
                     &SLOTS.to_string(),
                 ])
                 .args(&udp)
-                // The broadcaster's own settings are not the relays'.
-                .env_remove("BANYAN_UDP")
-                .env_remove("BANYAN_LISTEN")
-                .env_remove("BANYAN_RECORD")
-                .env_remove("BANYAN_STATS")
-                .env_remove("BANYAN_PACKET_LOG")
-                .env_remove("BANYAN_MAX_CHILDREN")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::inherit())

@@ -25,6 +25,7 @@ use self::players::{PlayerCommand, Players};
 use crate::rtc::{
     self, CloseReason, Engine, EngineConfig, EngineError, EngineEvent, MessageData, SdpError,
 };
+use crate::tally::Tally;
 use crate::tracker_link::LinkEvent;
 
 /// Commands that may wait for the media thread: a second of frames and signalling.
@@ -84,16 +85,18 @@ pub enum Notice {
         failures: u32,
     },
     /// The node as it is, once a second.
-    Snapshot(Box<Snapshot>, Traffic),
+    Snapshot(Box<(Snapshot, Traffic)>),
 }
 
-/// Bytes on the sockets since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What the media thread counts since the start.
+#[derive(Debug, Clone, Default)]
 pub struct Traffic {
-    /// Sent.
+    /// Bytes sent on the sockets.
     pub up: u64,
-    /// Received.
+    /// Bytes received on them.
     pub down: u64,
+    /// What happened on the links.
+    pub tally: Tally,
 }
 
 /// Takes what arrives in order on this machine. Called on the media thread: it must not block.
@@ -163,6 +166,7 @@ impl Driver {
             sinks: config.sinks,
             encodings: HashMap::new(),
             snapshot_at: now,
+            tally: Tally::default(),
             leaving: None,
             untold: VecDeque::new(),
             players: Players::default(),
@@ -196,6 +200,7 @@ struct Turn {
     /// How the other end of each link writes; native nodes where nothing is noted.
     encodings: HashMap<LinkKey, Encoding>,
     snapshot_at: Instant,
+    tally: Tally,
     leaving: Option<Instant>,
     /// Events that the program has not taken yet.
     untold: VecDeque<PeerEvent>,
@@ -239,6 +244,7 @@ impl Turn {
     }
 
     fn command(&mut self, now: Instant, command: Command) {
+        self.tally.told(&command);
         let input = match command {
             Command::TrackerLink(LinkEvent::Up { authority }) => {
                 Input::Control(PeerInput::TrackerUp { authority })
@@ -306,8 +312,9 @@ impl Turn {
         if self.snapshot_at <= now {
             self.snapshot_at = now + SNAPSHOT_INTERVAL;
             let (up, down) = self.engine.traffic();
-            let snapshot = Box::new(self.node.snapshot());
-            self.notify(Notice::Snapshot(snapshot, Traffic { up, down }));
+            let tally = self.tally.clone();
+            let figures = (self.node.snapshot(), Traffic { up, down, tally });
+            self.notify(Notice::Snapshot(Box::new(figures)));
             self.node.reset_gaps();
             if let Some(link) = self.players.forgotten() {
                 let request = PlayerRequest::Leave;
@@ -323,6 +330,7 @@ impl Turn {
     }
 
     fn engine_event(&mut self, now: Instant, event: EngineEvent) {
+        self.tally.heard(&event);
         let input = match event {
             EngineEvent::Packet { link, packet } => {
                 let packet = Packet {
@@ -387,6 +395,7 @@ impl Turn {
     }
 
     fn carry_out(&mut self, now: Instant, output: Output) {
+        self.tally.done(&output);
         match output {
             Output::Packets { link, packets } => {
                 self.engine.send_packets(now, link, &packets);
@@ -472,8 +481,9 @@ impl Turn {
         }
     }
 
-    fn tell_tracker(&self, message: ClientMessage) {
+    fn tell_tracker(&mut self, message: ClientMessage) {
         if self.tracker.try_send(message).is_err() {
+            self.tally.tracker_messages_lost += 1;
             tracing::warn!("the tracker takes nothing; a message to it is lost");
         }
     }
@@ -488,6 +498,7 @@ impl Turn {
             // Nothing is wrong with the offer: this node cannot take it.
             _ => RefuseReason::Full,
         };
+        self.tally.refused[reason as usize] += 1;
         self.node
             .handle(now, Input::Control(PeerInput::Rejected { link, reason }));
     }

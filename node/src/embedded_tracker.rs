@@ -3,12 +3,51 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use banyan_tracker::config::StunListen;
-use banyan_tracker::{Config, Server};
+use banyan_operator::config::{augment_prefixed, read_prefixed};
+use banyan_tracker::Server;
+use banyan_tracker::config::Settings as Own;
+use clap::{Arg, ArgMatches, Args, Command};
 use url::Url;
 
-use crate::config::EmbeddedTracker as Options;
 use crate::invitation;
+
+/// What the tracker's flags begin with in a broadcast.
+const PREFIX: &str = "tracker";
+
+/// Every setting of the tracker, as `--tracker-...`.
+#[derive(Debug, Clone)]
+pub struct Settings(Own);
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        augment_prefixed::<Own>(command, PREFIX, |arg: Arg| {
+            // With a tracker elsewhere there is none here.
+            arg.help_heading("Tracker in this process")
+                .conflicts_with("tracker")
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        read_prefixed(matches, PREFIX).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// A secret setting of a broadcast as far as it may be shown.
+pub fn shown(key: &str, value: &str) -> Option<String> {
+    let own = key.strip_prefix(PREFIX)?.strip_prefix('_')?;
+    banyan_tracker::config::shown(own, value)
+}
 
 /// A tracker in this process.
 pub struct EmbeddedTracker {
@@ -22,32 +61,8 @@ impl EmbeddedTracker {
     ///
     /// # Errors
     /// When a port cannot be had, or an option cannot be used.
-    pub async fn start(options: &Options) -> anyhow::Result<Self> {
-        let ice_servers = (!options.tracker_ice_server.is_empty()).then(|| {
-            let urls = options.tracker_ice_server.clone();
-            vec![banyan::wire::tracker::IceServer {
-                urls,
-                username: None,
-                credential: None,
-            }]
-        });
-        let public_url = options
-            .tracker_public_url
-            .as_deref()
-            .map(|url| {
-                url.parse()
-                    .map_err(|e| anyhow::anyhow!("--tracker-public-url: {e}"))
-            })
-            .transpose()?;
-        let config = Config {
-            listen: options.tracker_listen,
-            stun: options
-                .tracker_stun
-                .map_or(StunListen::Default, StunListen::Address),
-            public_url,
-            ice_servers,
-            ..Config::default()
-        };
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let config = settings.0.clone().resolve()?;
         let server = Server::start(config)
             .await
             .context("the tracker cannot start")?;

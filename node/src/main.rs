@@ -2,14 +2,25 @@
 
 use std::process::ExitCode;
 
-use banyan_node::config::{Cli, Command};
-use clap::Parser;
+use banyan_node::config::{Cli, Command, LAYERS};
+use banyan_operator::config::{self, Asked};
+use banyan_operator::logging;
+
+/// What the libraries beneath say at `info` concerns their authors, not a broadcaster.
+const QUIET: &str = "rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error,rtc_srtp=error,\
+                     rtc_interceptor=error,rtc_datachannel=error,rtc_mdns=error,symphonia=error";
 
 fn main() -> ExitCode {
-    // clap ends the process itself: 2 for bad arguments, 0 for --help and --version.
-    let cli = Cli::parse();
-    if let Err(error) = banyan_node::logging::init(&cli.log) {
-        eprintln!("error: {error:#}");
+    let cli: Cli = match config::read(&LAYERS, std::env::args_os()) {
+        Ok(Asked::Run(cli)) => cli,
+        Ok(Asked::Print(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(refusal) => return ExitCode::from(refusal.tell()),
+    };
+    if let Err(error) = logging::start(&cli.options, QUIET) {
+        eprintln!("error: {error}");
         return ExitCode::from(2);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -30,6 +41,9 @@ fn main() -> ExitCode {
             Command::Relay(options) => banyan_node::viewer::run(options, "relay").await,
             Command::Load(options) => banyan_node::load::run(options).await,
             Command::Keygen(options) => banyan_node::keygen::run(&options),
+            Command::Manual(manual) => manual
+                .write(config::command::<Cli>(&LAYERS))
+                .map_err(Into::into),
         }
     });
     // A file that is being read or a child that does not answer must not hold the exit up.

@@ -192,12 +192,11 @@ impl Session {
                 _ = &mut self.stop => return Ok(Happened::Stop),
             };
             match notice {
-                Notice::Snapshot(snapshot, traffic) => {
+                Notice::Snapshot(figures) => {
                     if let Some(stats) = &mut self.stats {
-                        stats.write(&snapshot, traffic)?;
+                        stats.write(&figures.0, &figures.1)?;
                     }
-                    self.figures
-                        .send_replace(Some(Arc::new((*snapshot, traffic))));
+                    self.figures.send_replace(Some(Arc::from(figures)));
                 }
                 Notice::TrackerDown { reason, failures } => {
                     if !self.reached && failures >= FIRST_ATTEMPTS {

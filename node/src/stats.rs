@@ -65,7 +65,7 @@ impl StatsFile {
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn write(&mut self, snapshot: &Snapshot, traffic: Traffic) -> anyhow::Result<()> {
+    pub fn write(&mut self, snapshot: &Snapshot, traffic: &Traffic) -> anyhow::Result<()> {
         let time = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();

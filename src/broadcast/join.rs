@@ -51,6 +51,7 @@ impl Broadcast {
         }
         member.newest_link = Some(join.link);
         self.counters.joins += 1;
+        self.counters.heals += u64::from(lost.is_some());
         let former_turn = self.take_attempt(node, true).map(|attempt| attempt.turn);
         let bytes = self.queue.bytes + join.offer.len();
         if self.queue.len() >= MAX_WAITING || bytes > MAX_OFFER_BYTES {

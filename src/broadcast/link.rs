@@ -76,7 +76,7 @@ impl Broadcast {
             self.counters.stale += 1;
             return;
         }
-        self.counters.refused += 1;
+        self.counters.refused[reason as usize] += 1;
         match reason {
             RefuseReason::Full | RefuseReason::NoMedia => {
                 self.withdraw(child);
@@ -173,6 +173,7 @@ impl Broadcast {
                 link: Some(attempt.link),
                 signals: attempt.signals,
             });
+            self.counters.moved += u64::from(old.is_some());
             if let Some((old_parent, Some(link))) = old.map(|edge| (edge.parent, edge.link)) {
                 let link = LinkKey { child: from, link };
                 self.send(old_parent, ServerMessage::Release { link });

@@ -225,6 +225,8 @@ pub struct Snapshot {
     pub delay: Duration,
     /// Media bytes sent to children, in all.
     pub up_bytes: u64,
+    /// Times a child was so slow that packets meant for it were dropped.
+    pub falls: u64,
     /// Per track, in the stream's order.
     pub tracks: Vec<(MediaKind, TrackStats)>,
 }

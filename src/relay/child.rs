@@ -61,6 +61,8 @@ pub(super) struct Child {
     /// Key frames the child waits for, one bit per track.
     wishes: u8,
     writable: bool,
+    /// Times it was so slow that the ring had dropped what came next.
+    pub(super) falls: u64,
     worn: bool,
     worn_is_told: bool,
     /// Whether the relay will hand out the batch without being told again.
@@ -85,6 +87,7 @@ impl Child {
             batch: Vec::new(),
             wishes: 0,
             writable: true,
+            falls: 0,
             worn: false,
             worn_is_told: false,
             is_queued: false,
@@ -291,6 +294,7 @@ impl Child {
     /// The ring no longer has what comes next: sound goes on with what there is, the picture with
     /// a key frame.
     fn fell_off(&mut self, now: Instant, index: usize, track: &Track, oldest: ExtSeq) {
+        self.falls += 1;
         let start = match track.kind {
             MediaKind::Audio => Some(oldest),
             MediaKind::Video => track.ring.key_frame_from(oldest),

@@ -51,7 +51,9 @@ impl Relay {
 
     /// The link is gone.
     pub fn remove_child(&mut self, child: LinkKey) {
-        self.children.remove(&child);
+        if let Some(gone) = self.children.remove(&child) {
+            self.falls += gone.falls;
+        }
         self.behind.remove(&child);
     }
 

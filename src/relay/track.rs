@@ -46,6 +46,8 @@ pub struct TrackStats {
     /// Longest time between the arrivals of two packets since
     /// [`Relay::reset_gaps`](super::Relay::reset_gaps).
     pub largest_gap: Duration,
+    /// Time between the two newest key frames.
+    pub key_frame_interval: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub(super) struct Track {
     /// The lowest packet of those in the beginning. Nothing before it counts as lost.
     first_arrived: ExtSeq,
     last_arrival: Option<Instant>,
+    /// RTP timestamp and arrival of the newest key frame.
+    last_key_frame: Option<(u32, Instant)>,
 }
 
 impl Track {
@@ -77,6 +81,7 @@ impl Track {
             hint: None,
             first_arrived: 0,
             last_arrival: None,
+            last_key_frame: None,
         }
     }
 
@@ -170,6 +175,17 @@ impl Track {
         self.stats.lost += self.repair.give_up_below(self.ring.floor());
         let first_sound = (self.kind == MediaKind::Audio && head.is_none()).then_some(seq);
         self.requests.on_packet(now, key_frame.is_some());
+        if key_frame == Some(seq) {
+            match self.last_key_frame.replace((packet.timestamp, now)) {
+                // Another packet that a decoder could start with, of the same frame.
+                Some(same) if same.0 == packet.timestamp => self.last_key_frame = Some(same),
+                Some((_, before)) => {
+                    let interval = now.saturating_duration_since(before);
+                    self.stats.key_frame_interval = Some(interval);
+                }
+                None => {}
+            }
+        }
         self.stats.packets += 1;
         self.stats.payload_bytes += packet.payload.len() as u64;
         if let Some(last) = self.last_arrival.replace(now) {

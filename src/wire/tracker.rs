@@ -407,6 +407,44 @@ pub fn challenge_text(nonce: &str, authority: &str, node: &NodeId) -> String {
     format!("{nonce}\n{}\n{node}", authority.to_ascii_lowercase())
 }
 
+impl PeerClass {
+    /// Every class with its name on the wire, in the order of the discriminants.
+    pub const ALL: [(Self, &str); 3] = [
+        (Self::Native, "native"),
+        (Self::Browser, "browser"),
+        (Self::Player, "player"),
+    ];
+}
+
+impl RefuseReason {
+    /// Every reason with its name on the wire, in the order of the discriminants.
+    pub const ALL: [(Self, &str); 5] = [
+        (Self::Full, "full"),
+        (Self::NoMedia, "no_media"),
+        (Self::Codec, "codec"),
+        (Self::Offer, "offer"),
+        (Self::Cycle, "cycle"),
+    ];
+}
+
+impl ErrorCode {
+    /// Every code with its name on the wire, in the order of the discriminants.
+    pub const ALL: [(Self, &str); 12] = [
+        (Self::Version, "version"),
+        (Self::Malformed, "malformed"),
+        (Self::Unexpected, "unexpected"),
+        (Self::Flood, "flood"),
+        (Self::UnknownStream, "unknown_stream"),
+        (Self::StreamBusy, "stream_busy"),
+        (Self::BadSignature, "bad_signature"),
+        (Self::NodeBusy, "node_busy"),
+        (Self::Overloaded, "overloaded"),
+        (Self::Codec, "codec"),
+        (Self::Offer, "offer"),
+        (Self::Ended, "ended"),
+    ];
+}
+
 impl ClientMessage {
     /// Checks the bounds that a type cannot express.
     ///
@@ -432,6 +470,27 @@ impl ClientMessage {
             | Self::Attached { .. }
             | Self::FollowTree { .. }
             | Self::Leave => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_in_the_order_of_their_discriminants_and_name_what_is_written() {
+        for (index, (class, name)) in PeerClass::ALL.into_iter().enumerate() {
+            assert_eq!(class as usize, index);
+            assert_eq!(serde_json::to_value(class).unwrap(), name);
+        }
+        for (index, (reason, name)) in RefuseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            assert_eq!(serde_json::to_value(reason).unwrap(), name);
+        }
+        for (index, (code, name)) in ErrorCode::ALL.into_iter().enumerate() {
+            assert_eq!(code as usize, index);
+            assert_eq!(serde_json::to_value(code).unwrap(), name);
         }
     }
 }

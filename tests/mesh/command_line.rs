@@ -58,6 +58,195 @@ fn arguments_that_make_no_sense() {
     }
 }
 
+/// Runs `banyan` to its end with `variables` in its environment; exit code, stdout and stderr.
+fn run(args: Args, variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let mut process = Process::start_with("banyan", binary("banyan"), args, |command| {
+        command.envs(variables.iter().copied());
+    });
+    let code = process.wait(START);
+    (code, process.stdout(), process.stderr())
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let file = directory.join("node.toml");
+    let link = format!("http://127.0.0.1:1/watch/{}", StreamId::from_bytes([7; 32]));
+    let text = format!(
+        "link = \"{link}\"\nudp = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:1\"\nmax_children = 3\n\
+         max_upload = \"5M\"\nlog = \"warn\"\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let args =
+        Args::of(["relay", "--print-config", "--udp", "127.0.0.1:3"]).with("--config", &file);
+    let layers = [
+        ("BANYAN_UDP", "127.0.0.1:2"),
+        ("BANYAN_LISTEN", "127.0.0.1:2"),
+        // Of another command, and for all of them.
+        ("BANYAN_TITLE", "Friday"),
+        ("BANYAN_LOG_FORMAT", "json"),
+    ];
+    let (code, printed, words) = run(args, &layers);
+    assert_eq!(code, Some(0), "{words}");
+    for line in [
+        "udp = \"127.0.0.1:3\" # from the command line",
+        "listen = \"127.0.0.1:2\" # from the environment",
+        "max_children = 3",
+        "max_upload = \"5M\"",
+        "log = \"warn\"",
+        "log_format = \"json\" # from the environment",
+        &format!("link = \"{link}\""),
+        "# record is not set",
+    ] {
+        assert!(
+            printed.lines().any(|found| found == line),
+            "{line}: {printed}"
+        );
+    }
+}
+
+#[test]
+fn a_mistake_in_a_layer_is_told_with_its_source() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let file = directory.join("node.toml");
+    let link = format!("http://127.0.0.1:1/watch/{}", StreamId::from_bytes([7; 32]));
+    let relay = || Args::of(["relay", &link]).with("--config", &file);
+    for (text, words) in [
+        ("upd = \"127.0.0.1:1\"\n", "the key upd"),
+        ("title = \"of a broadcast\"\n", "the key title"),
+        ("udp = \"here\"\n", "key udp: invalid value 'here'"),
+        ("max_children = 1001\n", "key max_children"),
+        ("max_upload = \"fast\"\n", "key max_upload"),
+        ("udp = 2026-01-01\n", "key udp"),
+        ("udp\n", "line 1"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        refused(relay(), 2, &[words, file.to_str().unwrap()]);
+    }
+    std::fs::remove_file(&file).unwrap();
+    refused(relay(), 2, &["node.toml", "cannot be read"]);
+    for (name, value) in [
+        ("BANYAN_UDP", "here"),
+        ("BANYAN_MAX_CHILDREN", "1001"),
+        ("BANYAN_LOG_FORMAT", "xml"),
+        ("BANYAN_UPD", "127.0.0.1:1"),
+        ("BANYAN_TRACKER_LISTN", "127.0.0.1:1"),
+    ] {
+        let (code, _, words) = run(Args::of(["relay", &link]), &[(name, value)]);
+        assert_eq!(code, Some(2), "{name}: {words}");
+        assert!(words.contains(name), "{words}");
+    }
+}
+
+#[test]
+fn a_broadcast_takes_every_setting_of_a_tracker() {
+    let _turn = take_turn();
+    let mut tracker = Process::start("banyan-tracker", binary("banyan-tracker"), ["--help"]);
+    tracker.wait(START);
+    let of_tracker = tracker.stdout();
+    let (_, of_broadcast, _) = run(Args::of(["broadcast", "--help"]), &[]);
+    let flags = of_tracker
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("--")?.split(' ').next());
+    let own = [
+        "help",
+        "version",
+        "log",
+        "log-format",
+        "config",
+        "print-config",
+    ];
+    let mut count = 0;
+    for flag in flags.filter(|flag| !own.contains(flag) && !flag.is_empty()) {
+        let prefixed = format!("--tracker-{flag} ");
+        assert!(
+            of_broadcast.contains(&prefixed),
+            "{prefixed}: {of_broadcast}"
+        );
+        count += 1;
+    }
+    assert!(count >= 9, "{of_tracker}");
+
+    let args = Args::of(["broadcast", "--demo", "--print-config"])
+        .with("--tracker-ice-server", "turn:me:pass@turn.example:3478")
+        .with("--tracker-trusted-proxy", "10.0.0.0/8");
+    let (code, printed, words) = run(args, &[("BANYAN_TRACKER_MAX_CONNECTIONS", "7")]);
+    assert_eq!(code, Some(0), "{words}");
+    for line in [
+        "tracker_ice_server = [\"turn:me:***@turn.example:3478\"]",
+        "tracker_trusted_proxy = [\"10.0.0.0/8\"]",
+        "tracker_max_connections = 7",
+        "tracker_max_connections_per_address = 1024",
+    ] {
+        assert!(
+            printed.lines().any(|found| found.starts_with(line)),
+            "{line}: {printed}"
+        );
+    }
+    refused(
+        Args::of(["broadcast", "--demo"]).with("--tracker-max-connections", "0"),
+        2,
+        &["--tracker-max-connections"],
+    );
+}
+
+/// The sample files of the packages, as they are and with every example in them switched on.
+#[test]
+fn sample_configurations_are_right() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    for (program, command, name) in [
+        ("banyan", &["relay"][..], "relay.toml"),
+        ("banyan-tracker", &[], "tracker.toml"),
+    ] {
+        let sample = repository(&format!("packaging/systemd/{name}"));
+        let text = std::fs::read_to_string(sample).unwrap();
+        let switched_on: Vec<&str> = text
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(example) if example.starts_with(char::is_alphabetic) => example,
+                _ => line,
+            })
+            .collect();
+        assert_ne!(switched_on.join("\n"), text.trim_end());
+        for text in [&text, &switched_on.join("\n")] {
+            let file = directory.join(name);
+            std::fs::write(&file, text).unwrap();
+            let args = Args::of(command.iter().copied())
+                .flag("--print-config")
+                .with("--config", &file);
+            let mut process = Process::start(program, binary(program), args);
+            let code = process.wait(START);
+            assert_eq!(code, Some(0), "{name}: {}", process.stderr());
+        }
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, text, words) = run(Args::of(["completions", shell]), &[]);
+        assert_eq!(code, Some(0), "{words}");
+        assert!(text.contains("max-upload"), "{shell}: {text}");
+    }
+    refused(Args::of(["completions", "cmd"]), 2, &["cmd", "bash"]);
+    let (code, text, _) = run(Args::of(["man"]), &[]);
+    assert!(
+        code == Some(0) && text.contains("banyan\\-broadcast(1)"),
+        "{text}"
+    );
+    let pages = Args::of(["man".into(), directory.path().as_os_str().to_owned()]);
+    let (code, _, words) = run(pages, &[]);
+    assert_eq!(code, Some(0), "{words}");
+    let page = std::fs::read_to_string(directory.join("banyan-relay.1")).unwrap();
+    assert!(page.contains("BANYAN_MAX_UPLOAD"), "{page}");
+    refused(Args::of(["man", "/no/such/directory"]), 1, &[]);
+}
+
 #[test]
 fn files_that_cannot_be_broadcast() {
     let _turn = take_turn();

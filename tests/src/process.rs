@@ -52,7 +52,8 @@ impl Process {
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
         let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
+        // None where `change` has sent it elsewhere.
+        let stderr = child.stderr.take().map(collect).unwrap_or_default();
         Self {
             name: name.to_owned(),
             child,

@@ -1,10 +1,9 @@
 //! What a tracker is told when it starts, and in which layers.
 //!
 //! A value comes from the command line, else from the environment, else from the TOML file, else
-//! from the default. [`Settings`] is one such layer, [`Config`] what they add up to.
+//! from the default. [`Settings`] is what they add up to, [`Config`] what a tracker makes of it.
 
-mod file;
-mod flags;
+mod ice;
 mod settings;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +13,9 @@ use std::str::FromStr;
 use axum::http::Uri;
 use banyan::wire::tracker::IceServer;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
-pub use file::read_file;
-pub use flags::Flags;
-pub use settings::{IceServerEntry, Settings};
+pub use ice::IceServerUrl;
+pub use settings::{Cli, LAYERS, Settings, shown};
 
 /// TCP port of the tracker where none is given.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -28,10 +25,10 @@ pub const DEFAULT_STUN_PORT: u16 = 3478;
 
 /// Most connections at once where none is given: below the 20,000 or so that fit into the memory
 /// of a small server with their buffers.
-pub const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 16_384;
 
 /// Most connections from one address where none is given: a lecture hall behind one address.
-pub const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = 1_024;
+pub const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: u32 = 1_024;
 
 /// How a tracker is to run.
 #[derive(Debug, Clone)]
@@ -65,43 +62,21 @@ impl Default for Config {
             ice_servers: None,
             trusted_proxies: Vec::new(),
             tls: None,
-            max_connections: DEFAULT_MAX_CONNECTIONS,
-            max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
+            max_connections: DEFAULT_MAX_CONNECTIONS as usize,
+            max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS as usize,
         }
     }
 }
 
-/// A value that was given and cannot be used.
+/// Settings that do not go together.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The file could not be read.
-    #[error("the configuration file {path} cannot be read: {source}")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file has an unknown key or a value of the wrong type.
-    #[error("the configuration file {path} is not valid: {message}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What and where.
-        message: String,
-    },
     /// One half of a pair is missing.
     #[error("tls_cert and tls_key belong together: {missing} is missing")]
     Tls {
         /// The one that is missing.
         missing: &'static str,
-    },
-    /// A limit that lets nobody in.
-    #[error("{key} must be at least 1")]
-    Zero {
-        /// Which setting.
-        key: &'static str,
     },
 }
 
@@ -155,8 +130,7 @@ fn network(text: &str) -> Result<IpNet, String> {
 }
 
 /// An `http` or `https` URL without a path, such as `https://tracker.example`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
     url: String,
     scheme_len: usize,
@@ -196,20 +170,6 @@ impl FromStr for PublicUrl {
             url: format!("{scheme}://{}", authority.to_ascii_lowercase()),
             scheme_len: scheme.len() + "://".len(),
         })
-    }
-}
-
-impl TryFrom<String> for PublicUrl {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<PublicUrl> for String {
-    fn from(url: PublicUrl) -> Self {
-        url.url
     }
 }
 

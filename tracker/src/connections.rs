@@ -16,12 +16,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Refused};
 use crate::caller::{Connection, Trust};
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
+use crate::tls::Certificates;
 
 /// Longest time a client may take for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ const STOP_GRACE: Duration = Duration::from_millis(1000);
 /// What it takes to serve connections.
 #[derive(Clone)]
 pub(crate) struct Acceptor {
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Certificates>,
     pub(crate) routes: Router,
     pub(crate) admission: Arc<Admission>,
     pub(crate) trust: Arc<Trust>,
@@ -82,7 +82,10 @@ impl Acceptor {
         let permit = match self.admission.enter(peer.ip(), exempt) {
             Ok(permit) => Arc::new(permit),
             Err(refused) => {
-                self.metrics.connections_refused.add(1);
+                match refused {
+                    Refused::Total => self.metrics.refused_total.add(1),
+                    Refused::Address => self.metrics.refused_address.add(1),
+                }
                 tracing::debug!(%peer, %refused, "connection refused");
                 return;
             }
@@ -100,7 +103,7 @@ impl Acceptor {
         };
         let acceptor = self.clone();
         tokio::spawn(async move {
-            match acceptor.tls.clone() {
+            match acceptor.tls.as_ref().map(Certificates::acceptor) {
                 None => acceptor.serve(stream, connection).await,
                 Some(tls) => {
                     let mut lifetime = acceptor.lifetime.clone();
@@ -110,8 +113,14 @@ impl Acceptor {
                     };
                     match handshake {
                         Ok(Ok(stream)) => acceptor.serve(stream, connection).await,
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+                        Ok(Err(error)) => {
+                            acceptor.metrics.tls_failures.add(1);
+                            tracing::debug!(%peer, %error, "TLS handshake failed");
+                        }
+                        Err(_) => {
+                            acceptor.metrics.tls_failures.add(1);
+                            tracing::debug!(%peer, "TLS handshake took too long");
+                        }
                     }
                 }
             }

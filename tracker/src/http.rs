@@ -2,6 +2,7 @@
 
 mod api;
 mod fresh;
+mod health;
 mod metrics;
 mod pages;
 mod websocket;
@@ -14,6 +15,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use banyan_operator::process::Process;
+use tokio::task::AbortHandle;
 
 use crate::admission::Admission;
 use crate::caller::Trust;
@@ -37,6 +40,9 @@ pub(crate) struct App {
     pub(crate) lifetime: Lifetime,
     pub(crate) answers: Arc<Answers>,
     pub(crate) whep: Arc<whep::Players>,
+    pub(crate) process: Process,
+    /// The task that answers STUN, if there is one.
+    pub(crate) stun: Option<AbortHandle>,
 }
 
 /// Answers that cost the core work in proportion to its streams.
@@ -50,17 +56,14 @@ pub(crate) struct Answers {
 pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/ws", get(websocket::upgrade))
-        .route("/healthz", get(healthz))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .nest("/api", api::router())
         .merge(whep::router())
         .merge(pages::router())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)
-}
-
-async fn healthz() -> &'static str {
-    "ok\n"
 }
 
 /// An answer of one sentence.

@@ -12,6 +12,11 @@ pub(crate) struct Lifetime {
 }
 
 impl Lifetime {
+    /// Whether the tracker is stopping.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// Returns once the tracker stops, or was dropped.
     pub(crate) async fn ended(&mut self) {
         // An error says that the other half is gone, which is an end as well.

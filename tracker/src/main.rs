@@ -1,76 +1,56 @@
 //! The tracker as a program of its own.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use banyan_tracker::config::Flags;
+use banyan_operator::config::{self, Asked};
+use banyan_operator::logging;
+use banyan_tracker::config::{Cli, LAYERS};
 use banyan_tracker::{Config, Server};
-use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 /// Exit code for bad arguments or configuration; clap uses the same.
 const BAD_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
-    let print_config = flags.print_config;
-    let prepared = match prepare(flags) {
-        Ok(prepared) => prepared,
-        Err(error) => return failed(&error, BAD_CONFIGURATION),
+    let cli: Cli = match config::read(&LAYERS, std::env::args_os()) {
+        Ok(Asked::Run(cli)) => cli,
+        Ok(Asked::Print(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(refusal) => return ExitCode::from(refusal.tell()),
     };
-    if print_config {
-        print!("{}", prepared.toml);
-        return ExitCode::SUCCESS;
+    if let Some(manual) = cli.manual {
+        return match manual.write(config::command::<Cli>(&LAYERS)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error.into(), 1),
+        };
     }
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(prepared.log)
-        .init();
-    match run(prepared.config) {
+    let config = match cli.tracker.resolve() {
+        Ok(config) => config,
+        Err(error) => return failed(&error.into(), BAD_CONFIGURATION),
+    };
+    if let Err(error) = logging::start(&cli.options, "") {
+        return failed(&error.into(), BAD_CONFIGURATION);
+    }
+    match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, 1),
     }
 }
 
 fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("banyan-tracker: {error:#}");
+    eprintln!("error: {error:#}");
     ExitCode::from(code)
-}
-
-struct Prepared {
-    config: Config,
-    log: EnvFilter,
-    toml: String,
-}
-
-fn prepare(flags: Flags) -> anyhow::Result<Prepared> {
-    if let Some(name) = Flags::unknown_variable(std::env::vars_os().map(|(name, _)| name)) {
-        bail!("the environment variable {} is no setting", name.display());
-    }
-    let mut settings = flags.settings()?;
-    let log = settings
-        .log
-        .take()
-        .or_else(|| std::env::var(EnvFilter::DEFAULT_ENV).ok())
-        .filter(|filter| !filter.is_empty())
-        .unwrap_or_else(|| "info".to_owned());
-    settings.log = Some(log.clone());
-    let log = EnvFilter::try_new(&log)
-        .with_context(|| format!("the log filter {log:?} cannot be understood"))?;
-    let toml = settings.with_defaults().to_toml();
-    Ok(Prepared {
-        config: settings.resolve()?,
-        log,
-        toml: toml.map_err(anyhow::Error::msg)?,
-    })
 }
 
 #[tokio::main]
 async fn run(config: Config) -> anyhow::Result<()> {
     // Before the first line of output: whoever reads it may send a signal at once.
     let stop = stop_signal().context("cannot listen for signals")?;
+    let mut hang_up = HangUp::new().context("cannot listen for signals")?;
     let mut server = Server::start(config).await?;
     // Whoever started this may have closed its end; that is no reason to stop.
     let _ = writeln!(std::io::stdout(), "tracker: {}", server.url());
@@ -79,9 +59,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
         stun = server.stun_addr().map(tracing::field::display),
         "tracker started"
     );
-    tokio::select! {
-        () = stop => {}
-        () = server.failed() => bail!("the tracker failed"),
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = server.failed() => bail!("the tracker failed"),
+            () = hang_up.next() => server.reload(),
+        }
     }
     tracing::info!("stopping");
     server.shutdown().await;
@@ -101,6 +85,39 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// SIGHUP, by which an operator asks to read the certificate files again.
+#[cfg(unix)]
+struct HangUp(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl HangUp {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// A system without SIGHUP: the files are read again when they change.
+#[cfg(windows)]
+struct HangUp;
+
+#[cfg(windows)]
+impl HangUp {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        std::future::pending().await
+    }
 }
 
 /// Listens for Ctrl-C; the future is ready when it comes.

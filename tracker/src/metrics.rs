@@ -1,27 +1,16 @@
-//! What the tracker counts, and the Prometheus text it makes of it.
+//! What the tracker's shell counts; the core has counters of its own.
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use banyan_operator::metrics::{Counter, Exposition, Histogram};
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, amount: u64) {
-        self.0.fetch_add(amount, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What the shell counts; the core has counters of its own.
+/// The shell's counters.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) connections_accepted: Counter,
-    pub(crate) connections_refused: Counter,
+    pub(crate) refused_total: Counter,
+    pub(crate) refused_address: Counter,
+    pub(crate) tls_failures: Counter,
+    pub(crate) tls_reloads: Counter,
+    pub(crate) tls_reload_failures: Counter,
     pub(crate) sessions_opened: Counter,
     pub(crate) sessions_closed: Counter,
     pub(crate) sessions_too_slow: Counter,
@@ -32,26 +21,51 @@ pub(crate) struct Metrics {
     pub(crate) malformed: Counter,
     pub(crate) stun_answered: Counter,
     pub(crate) stun_dropped: Counter,
+    /// Time the core takes for one command and all that follows from it.
+    pub(crate) handling: Histogram,
 }
 
 impl Metrics {
-    /// Adds these counters to `text`.
+    /// Adds them to `text`.
     pub(crate) fn write(&self, text: &mut Exposition) {
         let sessions = self
             .sessions_opened
             .get()
             .saturating_sub(self.sessions_closed.get());
         text.gauge("sessions", "WebSocket sessions that are open", sessions);
-        let counters: [(&str, &str, &Counter); 11] = [
+        text.counters(
+            "connections_refused_total",
+            "TCP connections and sessions that were over a limit",
+        )
+        .sample(&[("limit", "total")], self.refused_total.get())
+        .sample(&[("limit", "address")], self.refused_address.get());
+        text.counters(
+            "stun_requests_total",
+            "STUN requests by what became of them",
+        )
+        .sample(&[("result", "answered")], self.stun_answered.get())
+        .sample(&[("result", "over_rate")], self.stun_dropped.get());
+        text.counters(
+            "tls_reloads_total",
+            "Times the certificate files were read again",
+        )
+        .sample(&[("result", "taken")], self.tls_reloads.get())
+        .sample(&[("result", "failed")], self.tls_reload_failures.get());
+        text.histogram(
+            "handling_seconds",
+            "Time the core takes for one message and all that follows from it",
+            &self.handling,
+        );
+        let counters: [(&str, &str, &Counter); 9] = [
             (
                 "connections_accepted_total",
                 "TCP connections that were taken",
                 &self.connections_accepted,
             ),
             (
-                "connections_refused_total",
-                "TCP connections that were over a limit",
-                &self.connections_refused,
+                "tls_handshakes_failed_total",
+                "TLS handshakes that failed or took too long",
+                &self.tls_failures,
             ),
             (
                 "sessions_total",
@@ -88,48 +102,9 @@ impl Metrics {
                 "WebSocket frames that were no message of this protocol",
                 &self.malformed,
             ),
-            (
-                "stun_answered_total",
-                "STUN requests that were answered",
-                &self.stun_answered,
-            ),
-            (
-                "stun_dropped_total",
-                "STUN requests that were over the rate of one source",
-                &self.stun_dropped,
-            ),
         ];
         for (name, help, counter) in counters {
             text.counter(name, help, counter.get());
         }
-    }
-}
-
-/// Prometheus text exposition format 0.0.4; every name gets the prefix `banyan_`.
-#[derive(Debug, Default)]
-pub(crate) struct Exposition(String);
-
-impl Exposition {
-    /// The media type of the text.
-    pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.metric("gauge", name, help, value);
-    }
-
-    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.metric("counter", name, help, value);
-    }
-
-    fn metric(&mut self, kind: &str, name: &str, help: &str, value: u64) {
-        // Writing to a String cannot fail.
-        let _ = write!(
-            self.0,
-            "# HELP banyan_{name} {help}.\n# TYPE banyan_{name} {kind}\nbanyan_{name} {value}\n"
-        );
-    }
-
-    pub(crate) fn into_text(self) -> String {
-        self.0
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use banyan_operator::process::Process;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::admission::Admission;
 use crate::caller::Trust;
@@ -25,6 +27,7 @@ pub struct Server {
     http_addr: SocketAddr,
     stun_addr: Option<SocketAddr>,
     secure: bool,
+    reload: Arc<Notify>,
     public_url: Option<PublicUrl>,
     core: JoinHandle<()>,
     stopper: Stopper,
@@ -39,14 +42,17 @@ impl Server {
     /// says which, in plain words.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         listen::raise_descriptor_limit();
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let metrics = Arc::new(Metrics::default());
+        let watched = config
+            .tls
+            .map(|files| tls::Watcher::new(files, Arc::clone(&metrics)))
+            .transpose()?;
         let listener = listen::tcp(config.listen, DEFAULT_PORT)?;
         let http_addr = listener.local_addr()?;
         let listener = TcpListener::from_std(listener).context("cannot use the TCP socket")?;
-        let metrics = Arc::new(Metrics::default());
         let (stopper, lifetime) = lifetime();
 
-        let stun_addr = start_stun(config.stun, &metrics, &lifetime)?;
+        let (stun_addr, stun) = start_stun(config.stun, &metrics, &lifetime)?.unzip();
         let ice = match (config.ice_servers, stun_addr) {
             (Some(servers), _) => IceOffer::Configured(servers),
             (None, Some(address)) => IceOffer::OwnStun(address),
@@ -59,6 +65,11 @@ impl Server {
         let admission = Admission::new(config.max_connections, config.max_connections_per_address);
         let (handle, core) = core::spawn(Arc::clone(&metrics), lifetime.clone())
             .context("the system gives no randomness")?;
+        let reload = Arc::new(Notify::new());
+        let tls = watched.map(|(watcher, certificates)| {
+            tokio::spawn(watcher.run(Arc::clone(&reload), lifetime.clone()));
+            certificates
+        });
         let secure = tls.is_some();
         let acceptor = Acceptor {
             tls,
@@ -71,6 +82,8 @@ impl Server {
                 lifetime: lifetime.clone(),
                 answers: Arc::default(),
                 whep: Arc::default(),
+                process: Process::started("banyan-tracker", env!("CARGO_PKG_VERSION")),
+                stun,
             }),
             admission,
             trust,
@@ -82,6 +95,7 @@ impl Server {
             http_addr,
             stun_addr,
             secure,
+            reload,
             public_url: config.public_url,
             core,
             stopper,
@@ -121,6 +135,12 @@ impl Server {
         }
     }
 
+    /// Reads the certificate files again now, instead of when they are seen to have changed. A
+    /// pair that cannot be used is logged, and the one before stays in use.
+    pub fn reload(&self) {
+        self.reload.notify_one();
+    }
+
     /// Returns only if the tracker fails by itself, which no input should bring about.
     pub async fn failed(&mut self) {
         // How the task ended makes no difference to whoever waits for it.
@@ -148,7 +168,7 @@ fn start_stun(
     listen: StunListen,
     metrics: &Arc<Metrics>,
     lifetime: &Lifetime,
-) -> anyhow::Result<Option<SocketAddr>> {
+) -> anyhow::Result<Option<(SocketAddr, AbortHandle)>> {
     let address = match listen {
         StunListen::Off => return Ok(None),
         StunListen::Default => None,
@@ -158,6 +178,6 @@ fn start_stun(
     let answerer = stun::Answerer::new(socket, Arc::clone(metrics))
         .context("cannot use the UDP socket for STUN")?;
     let address = answerer.local_addr()?;
-    tokio::spawn(answerer.run(lifetime.clone()));
-    Ok(Some(address))
+    let task = tokio::spawn(answerer.run(lifetime.clone()));
+    Ok(Some((address, task.abort_handle())))
 }

@@ -1,81 +1,108 @@
-//! One layer of settings, and how layers add up.
+//! What an operator may set, and the configuration it makes.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use banyan::wire::tracker::IceServer;
+use banyan_operator::config::{self, Options};
+use banyan_operator::manual::Manual;
+use clap::{Args, Parser};
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::ice::IceServerUrl;
 use super::{
     Config, ConfigError, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_CONNECTIONS_PER_ADDRESS, PublicUrl,
-    StunListen, TlsFiles, network,
+    StunListen, TlsFiles, listen_address, network,
 };
 
-/// What one layer says; the field names are the keys of the TOML file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Signalling, STUN, web pages and API for live broadcast trees.
+///
+/// Every flag can also be given as an environment variable BANYAN_TRACKER_..., or in the file
+/// named by --config; a flag wins over the environment, the environment over the file.
+#[derive(Debug, Parser)]
+#[command(name = "banyan-tracker", version)]
+pub struct Cli {
+    /// Manual pages and completions, instead of a tracker.
+    #[command(subcommand)]
+    pub manual: Option<Manual>,
+    /// The tracker's own settings.
+    #[command(flatten)]
+    pub tracker: Settings,
+    /// What every program takes.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// How the settings of `banyan-tracker` are layered.
+pub const LAYERS: config::Settings = config::Settings {
+    prefix: "BANYAN_TRACKER_",
+    foreign: &[],
+    shown,
+};
+
+/// A secret setting as far as it may be shown: TURN servers without their passwords.
+pub fn shown(key: &str, value: &str) -> Option<String> {
+    match key {
+        "ice_server" => value.parse().ok().map(|url: IceServerUrl| url.discreet()),
+        _ => None,
+    }
+}
+
+/// The settings of a tracker.
+#[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// [`Config::listen`].
+    /// Address to serve HTTP and WebSocket on [default: port 8080 on all addresses, or the next
+    /// free port]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub listen: Option<SocketAddr>,
-    /// [`Config::stun`] as text: an address, `off` or `default`.
-    #[serde(default, with = "stun_text")]
-    pub stun: Option<StunListen>,
-    /// [`Config::public_url`].
+
+    /// Address to answer STUN on, "off", or "default": port 3478 on all addresses, or the next
+    /// free port
+    #[arg(long, value_name = "ADDR", default_value = "default")]
+    pub stun: StunListen,
+
+    /// The address people reach this tracker by, such as `https://tracker.example`
+    #[arg(long, value_name = "URL")]
     pub public_url: Option<PublicUrl>,
-    /// The certificate of [`Config::tls`].
+
+    /// Certificate chain to serve HTTPS with, in PEM; read again when it changes
+    #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
-    /// The key of [`Config::tls`].
+
+    /// Private key of the certificate, in PEM
+    #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// [`Config::trusted_proxies`]; a single address stands for the network of itself.
-    #[serde(default, deserialize_with = "networks")]
-    pub trusted_proxies: Option<Vec<IpNet>>,
-    /// [`Config::max_connections`].
-    pub max_connections: Option<usize>,
-    /// [`Config::max_connections_per_address`].
-    pub max_connections_per_address: Option<usize>,
-    /// Filter for the log, in the syntax of `tracing_subscriber::EnvFilter`.
-    pub log: Option<String>,
-    /// [`Config::ice_servers`].
-    pub ice_servers: Option<Vec<IceServerEntry>>,
+
+    /// Reverse proxy whose X-Forwarded-For is believed, as IP or CIDR; may be repeated
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network)]
+    pub trusted_proxy: Vec<IpNet>,
+
+    /// STUN or TURN server for the peers, instead of this tracker's own STUN, as stun:HOST:PORT or
+    /// turn:USER:PASSWORD@HOST:PORT; may be repeated
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub ice_server: Vec<IceServerUrl>,
+
+    /// Most connections at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_CONNECTIONS,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+
+    /// Most connections at once from one address
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections_per_address: u32,
 }
 
 impl Settings {
-    /// These settings, and where they say nothing, those of `lower`.
-    #[must_use]
-    pub fn or(self, lower: Self) -> Self {
-        Self {
-            listen: self.listen.or(lower.listen),
-            stun: self.stun.or(lower.stun),
-            public_url: self.public_url.or(lower.public_url),
-            tls_cert: self.tls_cert.or(lower.tls_cert),
-            tls_key: self.tls_key.or(lower.tls_key),
-            trusted_proxies: self.trusted_proxies.or(lower.trusted_proxies),
-            max_connections: self.max_connections.or(lower.max_connections),
-            max_connections_per_address: self
-                .max_connections_per_address
-                .or(lower.max_connections_per_address),
-            log: self.log.or(lower.log),
-            ice_servers: self.ice_servers.or(lower.ice_servers),
-        }
-    }
-
-    /// These settings with every default written out that is a plain value.
-    #[must_use]
-    pub fn with_defaults(&self) -> Self {
-        self.clone().or(Self {
-            stun: Some(StunListen::Default),
-            trusted_proxies: Some(Vec::new()),
-            max_connections: Some(DEFAULT_MAX_CONNECTIONS),
-            max_connections_per_address: Some(DEFAULT_MAX_CONNECTIONS_PER_ADDRESS),
-            ..Self::default()
-        })
-    }
-
-    /// The configuration these settings and the defaults make.
+    /// The configuration these settings make.
     ///
     /// # Errors
-    /// [`ConfigError`] if settings contradict each other.
+    /// [`ConfigError`] if they contradict each other.
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
@@ -87,117 +114,17 @@ impl Settings {
                 });
             }
         };
-        let at_least_one = |key, value: Option<usize>, default| match value.unwrap_or(default) {
-            0 => Err(ConfigError::Zero { key }),
-            value => Ok(value),
-        };
+        let ice_servers: Vec<IceServer> =
+            self.ice_server.into_iter().map(IceServer::from).collect();
         Ok(Config {
             listen: self.listen,
-            stun: self.stun.unwrap_or_default(),
+            stun: self.stun,
             public_url: self.public_url,
-            ice_servers: self
-                .ice_servers
-                .map(|entries| entries.into_iter().map(IceServer::from).collect()),
-            trusted_proxies: self.trusted_proxies.unwrap_or_default(),
+            ice_servers: (!ice_servers.is_empty()).then_some(ice_servers),
+            trusted_proxies: self.trusted_proxy,
             tls,
-            max_connections: at_least_one(
-                "max_connections",
-                self.max_connections,
-                DEFAULT_MAX_CONNECTIONS,
-            )?,
-            max_connections_per_address: at_least_one(
-                "max_connections_per_address",
-                self.max_connections_per_address,
-                DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
-            )?,
+            max_connections: self.max_connections as usize,
+            max_connections_per_address: self.max_connections_per_address as usize,
         })
-    }
-}
-
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpNet>>, D::Error> {
-    let texts = Option::<Vec<String>>::deserialize(deserializer)?;
-    texts
-        .map(|texts| texts.iter().map(|text| network(text)).collect())
-        .transpose()
-        .map_err(de::Error::custom)
-}
-
-/// A STUN or TURN server as the configuration names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IceServerEntry {
-    /// `stun:`, `stuns:`, `turn:` or `turns:` URIs.
-    pub urls: Vec<IceUrl>,
-    /// TURN user name.
-    pub username: Option<String>,
-    /// TURN password.
-    pub credential: Option<String>,
-}
-
-impl From<IceServerEntry> for IceServer {
-    fn from(entry: IceServerEntry) -> Self {
-        Self {
-            urls: entry.urls.into_iter().map(|url| url.0).collect(),
-            username: entry.username,
-            credential: entry.credential,
-        }
-    }
-}
-
-/// The URI of a STUN or TURN server (RFC 7064, RFC 7065).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct IceUrl(String);
-
-impl std::str::FromStr for IceUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let host = ["stun:", "stuns:", "turn:", "turns:"]
-            .iter()
-            .find_map(|scheme| text.strip_prefix(scheme));
-        match host {
-            Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(Self(text.to_owned())),
-            _ => Err("expected stun:HOST:PORT or turn:HOST:PORT".to_owned()),
-        }
-    }
-}
-
-impl TryFrom<String> for IceUrl {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<IceUrl> for String {
-    fn from(url: IceUrl) -> Self {
-        url.0
-    }
-}
-
-/// [`StunListen`] as the text people write.
-mod stun_text {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    use super::StunListen;
-
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<StunListen>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(stun) => serializer.collect_str(stun),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<StunListen>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| text.parse().map_err(de::Error::custom))
-            .transpose()
     }
 }

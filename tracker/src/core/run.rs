@@ -59,8 +59,10 @@ impl Runner {
                 () = due => {}
             }
             for command in batch.drain(..) {
+                let began = Instant::now();
                 self.take(command);
                 self.hand_out();
+                self.metrics.handling.observe(began.elapsed());
             }
             let now = Instant::now();
             if self.core.deadline().is_some_and(|at| at <= now) {

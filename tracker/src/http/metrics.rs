@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use banyan::tracker::Counters;
+use banyan::wire::tracker::{ErrorCode, PeerClass, RefuseReason};
+use banyan_operator::metrics::Exposition;
 
 use super::{App, stopping};
-use crate::metrics::Exposition;
 
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     let answered = app
@@ -17,6 +18,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
             let mut text = Exposition::default();
             write_core(&counters, &mut text);
             app.metrics.write(&mut text);
+            app.process.write(&mut text);
             Ok(text.into_text())
         })
         .await;
@@ -27,30 +29,48 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
 }
 
 fn write_core(counters: &Counters, text: &mut Exposition) {
-    let live = counters.streams_live as u64;
-    let waiting = counters.streams_waiting as u64;
-    let offline = counters.streams_offline as u64;
-    let gauges = [
-        ("streams", "Streams with a root", live + waiting),
-        ("streams_live", "Streams that play", live),
-        (
-            "streams_offline",
-            "Ended streams that are remembered",
-            offline,
-        ),
-        (
-            "peers",
-            "Peers that watch or relay, roots not counted",
-            counters.viewers,
-        ),
-        ("waiting", "Peers that wait for a slot", counters.waiting),
-    ];
-    for (name, help, value) in gauges {
-        text.gauge(name, help, value);
+    text.gauges(
+        "streams",
+        "Streams by state; offline ones are remembered for a while",
+    )
+    .sample(&[("state", "live")], counters.streams_live)
+    .sample(&[("state", "waiting")], counters.streams_waiting)
+    .sample(&[("state", "offline")], counters.streams_offline);
+    let mut family = text.gauges(
+        "peers",
+        "Peers that introduced themselves, by class, roots included",
+    );
+    for ((_, class), count) in PeerClass::ALL.into_iter().zip(counters.peers) {
+        family.sample(&[("class", class)], count);
     }
+    text.gauge(
+        "viewers",
+        "Peers that are fed, roots not counted",
+        counters.viewers,
+    );
+    text.gauge("waiting", "Peers that wait for a slot", counters.waiting);
+
     let broadcasts = &counters.broadcasts;
+    let mut family = text.counters("refused_total", "Children that a parent refused");
+    for ((_, reason), count) in RefuseReason::ALL.into_iter().zip(broadcasts.refused) {
+        family.sample(&[("reason", reason)], count);
+    }
+    let mut family = text.counters("errors_total", "Errors that were sent to peers");
+    for ((_, code), count) in ErrorCode::ALL.into_iter().zip(counters.errors) {
+        family.sample(&[("code", code)], count);
+    }
     let totals = [
         ("joins_total", "Requests for a parent", broadcasts.joins),
+        (
+            "heals_total",
+            "Requests for a parent because one was lost",
+            broadcasts.heals,
+        ),
+        (
+            "moved_total",
+            "Connections that took the place of another one",
+            broadcasts.moved,
+        ),
         (
             "assigned_total",
             "Parents that were assigned",
@@ -60,11 +80,6 @@ fn write_core(counters: &Counters, text: &mut Exposition) {
             "attached_total",
             "Connections between peers that stood",
             broadcasts.attached,
-        ),
-        (
-            "refused_total",
-            "Children that a parent refused",
-            broadcasts.refused,
         ),
         (
             "expired_total",
@@ -85,11 +100,6 @@ fn write_core(counters: &Counters, text: &mut Exposition) {
             "stale_total",
             "Messages about connections that do not exist",
             broadcasts.stale,
-        ),
-        (
-            "errors_total",
-            "Errors that were sent to peers",
-            counters.errors,
         ),
         (
             "closed_total",

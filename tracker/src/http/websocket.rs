@@ -50,6 +50,7 @@ pub(super) async fn upgrade(
     {
         Ok(permit) => permit,
         Err(refused) => {
+            app.metrics.refused_address.add(1);
             return sentence(StatusCode::TOO_MANY_REQUESTS, refused.to_string());
         }
     };

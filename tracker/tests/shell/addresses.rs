@@ -139,3 +139,40 @@ async fn one_address_has_no_more_than_its_share_of_connections() {
     let answer = request(server.http_addr(), "GET", "/ws", &handshake("192.0.2.1")).await;
     assert_eq!(answer.status, 429, "{answer:?}");
 }
+
+/// What the tracker sees of a client that says it comes from 192.0.2.1, in its own welcome.
+async fn seen(server: &Server, header: (&str, &str)) -> String {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+    let stream = TcpStream::connect(server.http_addr()).await.unwrap();
+    let mut request = "ws://tracker.test/ws".into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("Sec-WebSocket-Protocol", "banyan.1.json".parse().unwrap());
+    let name = header.0.parse::<axum::http::HeaderName>().unwrap();
+    headers.insert(name, header.1.parse().unwrap());
+    let mut peer = Peer::request(request, stream, Encoding::Json).await;
+    peer.send(&hello(1)).await;
+    let ServerMessage::Welcome(welcome) = peer.next().await else {
+        panic!("no welcome");
+    };
+    welcome.observed
+}
+
+#[tokio::test]
+async fn a_forwarded_address_is_believed_from_a_trusted_proxy_alone() {
+    for (proxy, expected) in [("127.0.0.0/8", "192.0.2.1"), ("10.0.0.0/8", "127.0.0.1")] {
+        let server = Server::start(Config {
+            trusted_proxies: vec![proxy.parse().unwrap()],
+            ..config()
+        })
+        .await
+        .unwrap();
+        for header in [
+            ("x-forwarded-for", "203.0.113.9, 192.0.2.1"),
+            ("forwarded", "for=203.0.113.9, for=\"192.0.2.1:4711\""),
+        ] {
+            assert_eq!(seen(&server, header).await, expected, "{proxy} {header:?}");
+        }
+        server.shutdown().await;
+    }
+}

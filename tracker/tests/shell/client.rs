@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -128,7 +129,6 @@ impl Peer {
 
     /// Over a connection that stands.
     pub(crate) async fn over(stream: TcpStream, encoding: Encoding, host: &str) -> Self {
-        stream.set_nodelay(true).unwrap();
         let protocol = match encoding {
             Encoding::Json => "banyan.1.json",
             Encoding::Bincode => "banyan.1.bincode",
@@ -137,6 +137,13 @@ impl Peer {
         request
             .headers_mut()
             .insert("Sec-WebSocket-Protocol", protocol.parse().unwrap());
+        Self::request(request, stream, encoding).await
+    }
+
+    /// With a request of one's own, which names its subprotocol.
+    pub(crate) async fn request(request: Request, stream: TcpStream, encoding: Encoding) -> Self {
+        stream.set_nodelay(true).unwrap();
+        let protocol = request.headers()["Sec-WebSocket-Protocol"].clone();
         let (socket, response) = client_async(request, stream).await.unwrap();
         assert_eq!(response.headers()["Sec-WebSocket-Protocol"], protocol);
         Self { socket, encoding }

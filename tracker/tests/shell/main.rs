@@ -7,6 +7,7 @@ mod api;
 mod broadcast;
 mod client;
 mod frames;
+mod operators;
 mod pages;
 mod program;
 mod sessions;

@@ -76,35 +76,3 @@ async fn modules_have_their_type_and_are_not_sent_twice() {
     let head = request(server.http_addr(), "HEAD", "/watch.js", &[]).await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
 }
-
-#[tokio::test]
-async fn health_and_metrics_are_served() {
-    let server = start().await;
-    let health = get(&server, "/healthz").await;
-    assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
-    let metrics = get(&server, "/metrics").await;
-    assert_eq!(metrics.status, 200);
-    for line in metrics.body.lines() {
-        assert!(
-            line.starts_with("banyan_") || line.starts_with("# "),
-            "{line}"
-        );
-    }
-    for name in [
-        "streams",
-        "peers",
-        "waiting",
-        "sessions",
-        "joins_total",
-        "messages_received_total",
-    ] {
-        assert!(
-            metrics.body.contains(&format!("\nbanyan_{name} ")),
-            "{name}"
-        );
-        assert!(
-            metrics.body.contains(&format!("# HELP banyan_{name} ")),
-            "{name}"
-        );
-    }
-}

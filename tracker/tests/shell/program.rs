@@ -49,8 +49,8 @@ impl Drop for File {
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let file = File::new(
         "layers.toml",
-        "listen = \"127.0.0.1:1111\"\nstun = \"127.0.0.1:1111\"\nlog = \"warn\"\ntrusted_proxies = [\"10.0.0.1\"]\n\
-         [[ice_servers]]\nurls = [\"turn:t.test\"]\nusername = \"u\"\ncredential = \"c\"\n",
+        "listen = \"127.0.0.1:1111\"\nstun = \"127.0.0.1:1111\"\nlog = \"warn\"\ntrusted_proxy = [\"10.0.0.1\"]\n\
+         ice_server = [\"turn:u:pass@t.test\", \"stun:s.test\"]\n",
     );
     let output = program(&[
         "--print-config",
@@ -68,8 +68,9 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(printed["listen"].as_str(), Some("127.0.0.1:3333"));
     assert_eq!(printed["stun"].as_str(), Some("127.0.0.1:2222"));
     assert_eq!(printed["log"].as_str(), Some("warn"));
-    assert_eq!(printed["ice_servers"][0]["username"].as_str(), Some("u"));
-    assert_eq!(printed["trusted_proxies"][0].as_str(), Some("10.0.0.1/32"));
+    assert_eq!(printed["ice_server"][0].as_str(), Some("turn:u:***@t.test"));
+    assert_eq!(printed["ice_server"][1].as_str(), Some("stun:s.test"));
+    assert_eq!(printed["trusted_proxy"][0].as_str(), Some("10.0.0.1"));
     assert_eq!(printed["max_connections"].as_integer(), Some(16_384));
 }
 
@@ -91,21 +92,29 @@ fn what_is_printed_can_be_read_again() {
     let again = program(&["--print-config", "--config", file.path()])
         .output()
         .unwrap();
-    assert_eq!(printed.stdout, again.stdout, "{}", stderr(&again));
+    assert!(again.status.success(), "{}", stderr(&again));
+    let read = |text: Vec<u8>| -> toml::Table { String::from_utf8(text).unwrap().parse().unwrap() };
+    assert_eq!(read(printed.stdout), read(again.stdout));
 }
 
 #[test]
 fn a_mistake_in_the_configuration_is_named_and_exits_with_2() {
     let cases = [
         ("listn = \"127.0.0.1:1\"\n", "listn"),
-        ("listen = \"nowhere\"\n", "listen"),
-        ("[[ice_servers]]\nurls = [\"http://x\"]\n", "stun:HOST:PORT"),
-        ("[[ice_servers]]\nurls = []\npassword = \"x\"\n", "password"),
-        ("trusted_proxies = [\"x\"]\n", "CIDR"),
+        (
+            "listen = \"nowhere\"\n",
+            "key listen: invalid value 'nowhere'",
+        ),
+        ("listen = [\"127.0.0.1:1\"]\n", "listen"),
+        ("ice_server = [\"http://x\"]\n", "stun:HOST:PORT"),
+        ("[ice_server]\nurl = \"stun:x\"\n", "table"),
+        ("trusted_proxy = [\"x\"]\n", "CIDR"),
         ("max_connections = 0\n", "max_connections"),
-        ("tls_cert = \"a.pem\"\n", "tls_key"),
-        ("log = \"a=b=c\"\n", "a=b=c"),
+        ("max_connections = \"many\"\n", "max_connections"),
+        ("log_format = \"xml\"\n", "[possible values: text, json]"),
         ("public_url = \"tracker.test\"\n", "public_url"),
+        ("config = \"other.toml\"\n", "config"),
+        ("listen = \n", "line 1"),
     ];
     for (content, word) in cases {
         let file = File::new("mistake.toml", content);
@@ -113,9 +122,17 @@ fn a_mistake_in_the_configuration_is_named_and_exits_with_2() {
         let words = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{content}: {words}");
         assert!(words.contains(word), "{content}: {words}");
-        if word == "listn" {
-            assert!(words.contains(file.path()), "{words}");
-        }
+        assert!(words.contains(file.path()), "{content}: {words}");
+    }
+    for (content, word) in [
+        ("tls_cert = \"a.pem\"\n", "tls_key"),
+        ("log = \"a=b=c\"\n", "a=b=c"),
+    ] {
+        let file = File::new("contradiction.toml", content);
+        let output = program(&["--config", file.path()]).output().unwrap();
+        let words = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{content}: {words}");
+        assert!(words.contains(word), "{content}: {words}");
     }
     let arguments: [&[&str]; 4] = [
         &["--listen", "8080"],
@@ -140,6 +157,37 @@ fn a_misspelt_environment_variable_is_named_and_exits_with_2() {
     assert_eq!(output.status.code(), Some(2));
     let words = stderr(&output);
     assert!(words.contains("BANYAN_TRACKER_LISTN"), "{words}");
+}
+
+#[test]
+fn a_wrong_value_in_the_environment_names_the_variable() {
+    for (name, value) in [
+        ("BANYAN_TRACKER_LISTEN", "here"),
+        ("BANYAN_TRACKER_TRUSTED_PROXY", "10.0.0.0/8,there"),
+        ("BANYAN_TRACKER_MAX_CONNECTIONS", "0"),
+        ("BANYAN_TRACKER_LOG_FORMAT", "xml"),
+    ] {
+        let output = program(&[]).env(name, value).output().unwrap();
+        let words = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(words.contains(name), "{words}");
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_know_the_flags() {
+    for (arguments, word) in [
+        (&["completions", "bash"][..], "--trusted-proxy"),
+        (&["completions", "zsh"], "--trusted-proxy"),
+        (&["completions", "fish"], "trusted-proxy"),
+        (&["man"], "trusted\\-proxy"),
+        (&["man"], "BANYAN_TRACKER_LISTEN"),
+    ] {
+        let output = program(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(word), "{arguments:?}: {text}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use banyan_tracker::config::TlsFiles;
 use banyan_tracker::{Config, Server};
@@ -90,6 +91,111 @@ async fn pages_and_sessions_are_served_over_tls() {
     headers.insert("Sec-WebSocket-Protocol", "banyan.1.json".parse().unwrap());
     let (_, response) = client_async(request, connect().await).await.unwrap();
     assert_eq!(response.status(), 101);
+    server.shutdown().await;
+}
+
+/// The certificate the tracker shows, whatever it is worth.
+async fn shown(server: &Server) -> CertificateDer<'static> {
+    // Trusting both of a test would do as well; this way a third one would be seen, too.
+    #[derive(Debug)]
+    struct Anybody;
+    use rustls::DigitallySignedStruct;
+    use rustls::SignatureScheme;
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::pki_types::UnixTime;
+    impl ServerCertVerifier for Anybody {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            ring::default_provider()
+                .signature_verification_algorithms
+                .supported_schemes()
+        }
+    }
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth();
+    let stream = TcpStream::connect(server.http_addr()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(client))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0]
+        .clone()
+        .into_owned()
+}
+
+async fn shows(server: &Server, certificate: &CertificateDer<'static>, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while shown(server).await != *certificate {
+        assert!(
+            Instant::now() < deadline,
+            "the old certificate is still shown"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
+    let first = Certificate::new("first-tls");
+    let second = Certificate::new("second-tls");
+    let server = Server::start(first.files("cert.pem", "key.pem"))
+        .await
+        .unwrap();
+    assert_eq!(shown(&server).await, first.der);
+
+    // A certificate without its key, then garbage: the one before stays in use.
+    let take = |name| {
+        std::fs::copy(second.directory.join(name), first.directory.join(name)).unwrap();
+    };
+    take("cert.pem");
+    server.reload();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(shown(&server).await, first.der);
+    std::fs::write(first.directory.join("key.pem"), "garbage").unwrap();
+    server.reload();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(shown(&server).await, first.der);
+
+    take("key.pem");
+    server.reload();
+    shows(&server, &second.der, Duration::from_secs(2)).await;
+
+    // Nobody says a word: the change is seen.
+    let third = Certificate::new("third-tls");
+    for name in ["cert.pem", "key.pem"] {
+        std::fs::copy(third.directory.join(name), first.directory.join(name)).unwrap();
+    }
+    shows(&server, &third.der, Duration::from_secs(15)).await;
     server.shutdown().await;
 }
 

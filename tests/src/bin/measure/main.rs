@@ -6,7 +6,11 @@
 //!
 //! `joins`: from starting a viewer to its first picture that can be decoded, p50 over several
 //! runs, natively and in Chromium, on loopback, tracker included. `delay`: how far behind a viewer
-//! is 10 s after a fast start, against one that was there from the beginning.
+//! is 10 s after a fast start, against one that was there from the beginning. `hops`: how much
+//! later each relay of a chain has a packet than the root. `--json FILE` writes all samples,
+//! `--quick` takes few.
+
+mod hops;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,29 +22,76 @@ use banyan_tests::mesh::{Broadcast, Node};
 use banyan_tests::page::{Page, median};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs};
+use serde_json::{Map, Value, json};
 
-/// Viewers per measurement.
-const RUNS: usize = 11;
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// Viewers per measurement.
+    runs: usize,
+    /// Relays in the chain, and how long it is listened to.
+    chain: (usize, Duration),
+}
+
+const FULL: Extent = Extent {
+    runs: 11,
+    chain: (8, secs(20)),
+};
+
+const QUICK: Extent = Extent {
+    runs: 3,
+    chain: (4, secs(5)),
+};
 
 fn main() -> ExitCode {
-    let what: Vec<String> = std::env::args().skip(1).collect();
+    let mut what: Vec<String> = Vec::new();
+    let (mut json, mut extent) = (None, FULL);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--json" => json = words.next(),
+            "--quick" => extent = QUICK,
+            _ => what.push(word),
+        }
+    }
     let wants = |name: &str| what.iter().any(|w| w == name || w == "all");
-    if !wants("joins") && !wants("delay") {
-        eprintln!("usage: measure joins|delay|all");
+    let known = ["joins", "delay", "hops", "all"];
+    if what.is_empty() || what.iter().any(|w| !known.contains(&w.as_str())) {
+        eprintln!("usage: measure joins|delay|hops|all... [--quick] [--json FILE]");
         return ExitCode::from(2);
     }
     if cfg!(debug_assertions) {
         eprintln!("this is not a release build: the figures will be too large");
     }
-    let directory = TempDir::new();
-    let root = Broadcast::with_slots(&directory, 100);
-    sleep(secs(3));
-    if wants("joins") {
-        native_joins(&directory, &root);
-        browser_joins(&root);
+    let mut samples = Map::new();
+    if wants("joins") || wants("delay") {
+        let directory = TempDir::new();
+        let root = Broadcast::with_slots(&directory, 100);
+        sleep(secs(3));
+        if wants("joins") {
+            let native = native_joins(&directory, &root, extent.runs);
+            let chromium = browser_joins(&root, extent.runs);
+            samples.insert(
+                "joins".to_owned(),
+                json!({ "native_ms": native, "chromium_ms": chromium }),
+            );
+        }
+        if wants("delay") {
+            delay_after_fast_start(&root);
+        }
     }
-    if wants("delay") {
-        delay_after_fast_start(&root);
+    if wants("hops") {
+        let (length, time) = extent.chain;
+        let hops = hops::measure(length, time);
+        for (index, delays) in hops.iter().enumerate() {
+            let hop = index + 1;
+            report(&format!("delay after {hop} hops"), delays);
+        }
+        samples.insert("hops_ms".to_owned(), json!(hops));
+    }
+    if let Some(path) = json {
+        let text = Value::Object(samples).to_string();
+        std::fs::write(&path, text).unwrap_or_else(|e| panic!("{path}: {e}"));
     }
     ExitCode::SUCCESS
 }
@@ -49,16 +100,16 @@ fn report(what: &str, values: &[f64]) {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);
     println!(
-        "{what}: p50 {:.0} ms ({least:.0} to {most:.0}, {} runs)",
+        "{what}: p50 {:.1} ms ({least:.1} to {most:.1}, {} samples)",
         median(values),
         values.len()
     );
 }
 
 /// From the start of the process to the last packet of a first whole picture in its packet log.
-fn native_joins(directory: &TempDir, root: &Broadcast) {
+fn native_joins(directory: &TempDir, root: &Broadcast, runs: usize) -> Vec<f64> {
     let mut times = Vec::new();
-    for run in 0..RUNS {
+    for run in 0..runs {
         let name = format!("join-{run}");
         let began = Instant::now();
         let node = Node::relay(directory, &name, &root.link, 0);
@@ -74,6 +125,7 @@ fn native_joins(directory: &TempDir, root: &Broadcast) {
         "join to first decodable frame, native, process start included",
         &times,
     );
+    times
 }
 
 /// Whether a video packet with the marker bit, the last of its picture, is in the log.
@@ -86,12 +138,13 @@ fn has_whole_picture(log: &Path) -> bool {
 }
 
 /// From opening the link, in a browser that already runs, to the first picture on the screen.
-fn browser_joins(root: &Broadcast) {
-    if installed().is_none() {
-        return eprintln!("Chromium is not installed: not measured");
-    }
+fn browser_joins(root: &Broadcast, runs: usize) -> Vec<f64> {
     let mut times = Vec::new();
-    for _ in 0..RUNS {
+    if installed().is_none() {
+        eprintln!("Chromium is not installed: not measured");
+        return times;
+    }
+    for _ in 0..runs {
         let page = Page::blank(Launch::default());
         // A browser that has just started is busy with itself.
         sleep(secs(2));
@@ -103,6 +156,7 @@ fn browser_joins(root: &Broadcast) {
         "join to first picture on screen, Chromium, page load included",
         &times,
     );
+    times
 }
 
 /// Two viewers of one root; the same picture's time on both screens, ten seconds after the second

@@ -1,0 +1,76 @@
+//! What an operator's monitoring reads of a node.
+
+use banyan_tests::api::{self, Response};
+use banyan_tests::mesh::{Broadcast, Node};
+use banyan_tests::process::Process;
+use banyan_tests::turn::take_turn;
+use banyan_tests::workspace::TempDir;
+use banyan_tests::{secs, wait_for};
+
+/// Where a program with `--listen` answers, as its log says.
+fn door(process: &Process) -> String {
+    wait_for("the address of --listen", secs(10), || {
+        let said = process.stderr();
+        let (_, rest) = said.split_once(" at http://")?;
+        Some(format!("http://{}", rest.split_whitespace().next()?))
+    })
+}
+
+/// Asks until the answer has this status.
+fn until(door: &str, path: &str, status: u16) -> Response {
+    wait_for(&format!("{status} from {path}"), secs(15), || {
+        Some(api::get(&format!("{door}{path}"))).filter(|answer| answer.status == status)
+    })
+}
+
+#[test]
+fn a_node_tells_how_it_is() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let args = Broadcast::args(&directory).with("--listen", "127.0.0.1:0");
+    let mut root = Broadcast::start(&directory, args);
+    let at_root = door(&root.process);
+    assert_eq!(until(&at_root, "/readyz", 200).body, "ready\n");
+    let args = Node::args(&directory, "relay", "relay", &root.link).with("--listen", "127.0.0.1:0");
+    let relay = Node::start(&directory, "relay", args);
+    relay.wait_for_media(secs(10));
+    let at_relay = door(&relay.process);
+    until(&at_relay, "/readyz", 200);
+    assert_eq!(api::get(&format!("{at_relay}/healthz")).body, "ok\n");
+
+    let text = api::get(&format!("{at_relay}/metrics")).body;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split([' ', '{']).next().unwrap();
+        for kind in ["HELP", "TYPE"] {
+            let head = format!("# {kind} {name} ");
+            assert_eq!(text.matches(&head).count(), 1, "{head}: {text}");
+        }
+    }
+    for line in [
+        "banyan_tracker_up 1",
+        "banyan_attached 1",
+        "banyan_depth 1",
+        "banyan_links 1",
+        "banyan_links_connected_total 1",
+        "banyan_source_idle 0",
+        "banyan_handshakes_failed_total{reason=\"ice\"} 0",
+        "banyan_links_closed_total{reason=\"remote\"} 0",
+        "banyan_child_falls_total 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    for name in [
+        "nacked_packets_total",
+        "key_frame_requests_total",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "build_info{program=\"banyan\"",
+    ] {
+        assert!(text.contains(&format!("\nbanyan_{name}")), "{name}: {text}");
+    }
+
+    root.process.kill();
+    let answer = until(&at_relay, "/readyz", 503);
+    assert!(answer.body.contains("tracker"), "{}", answer.body);
+    assert_eq!(api::get(&format!("{at_relay}/healthz")).status, 200);
+}
