@@ -256,6 +256,8 @@ fn text(body: &[u8], most: usize) -> Result<&str, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
@@ -344,5 +346,27 @@ mod tests {
                  credential-type=\"password\"",
             ]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn total_on_any_body(body in prop::collection::vec(any::<u8>(), 0..200), tag in "\\PC{0,9}") {
+            let _ = Offer::read(Some(SDP_TYPE), &body);
+            let _ = session().trickle(Some(trickle::MEDIA_TYPE), Some(&tag), &body);
+        }
+
+        #[test]
+        fn candidates_change_no_line_of_an_answer(lines in prop::collection::vec(
+            prop::sample::select(vec!["v=0", "m=audio 0 x 0", "m=video 9 x 96", "a=mid:1", "m="]),
+            0..10,
+        )) {
+            let candidates = ["candidate:1".to_owned()];
+            let filled = with_candidates(&lines.join("\r\n"), &candidates);
+            let added = ["a=candidate:1", "a=end-of-candidates"];
+            let rest: Vec<&str> = filled.lines().filter(|line| !added.contains(line)).collect();
+            prop_assert_eq!(rest, lines.clone());
+            let places = usize::from(lines.contains(&"m=video 9 x 96"));
+            prop_assert_eq!(filled.matches("a=candidate:1").count(), places);
+        }
     }
 }
