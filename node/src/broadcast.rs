@@ -1,6 +1,8 @@
 //! `banyan broadcast`: the root of a stream.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
@@ -17,17 +19,24 @@ use url::Url;
 
 use crate::config::Broadcast;
 use crate::demo;
+use crate::driver::publisher::PublisherConfig;
 use crate::driver::{Command, Sink};
 use crate::embedded_tracker::EmbeddedTracker;
-use crate::invitation;
+use crate::http::Listen;
+use crate::invitation::{self, Publish};
 use crate::rtc::UdpPort;
-use crate::session::{Happened, NodeSetup, Session};
+use crate::session::{Happened, IngestSetup, NodeSetup, Session};
 use crate::sink::recorder::{self, Recorder};
+use crate::source::ingest::{CNAME, first_seq};
 use crate::source::{MediaClock, PlayEvent, Playback, Source, TrackPacket, play};
 use crate::stream_key;
+use crate::whip_token::Token;
 
 /// UDP port for media where none is given.
 const DEFAULT_UDP_PORT: u16 = 7144;
+
+/// HTTP port for publishers where none is given.
+const WHIP_PORT: u16 = 7145;
 
 /// A source that gives nothing for this long has paused, and its viewers are told so.
 const SOURCE_IDLE: Duration = Duration::from_secs(1);
@@ -47,9 +56,9 @@ const NTP_UNIX_OFFSET: u64 = 2_208_988_800;
 /// When the file cannot be played, a port or key cannot be had, or the tracker refuses.
 pub async fn run(options: Broadcast) -> anyhow::Result<()> {
     let source = match &options.file {
-        Some(file) => open(file, options.looped).await?,
-        None if options.demo => Source::demo()?,
-        None => bail!("there is no file to broadcast"),
+        Some(file) => Some(open(file, options.looped).await?),
+        None if options.demo => Some(Source::demo()?),
+        None => None,
     };
     let key_file = match &options.key {
         Some(path) => path.clone(),
@@ -61,7 +70,15 @@ pub async fn run(options: Broadcast) -> anyhow::Result<()> {
         Some(_) => None,
         None => Some(EmbeddedTracker::start(&options.embedded).await?),
     };
-    let result = broadcast(&options, source, key, tracker.as_ref()).await;
+    let input = match source {
+        Some(source) => Media::File(Box::new(source)),
+        None => {
+            let file = options.whip_token_file.as_deref();
+            let token = Token::load(file, &key_file, &mut rand::rng())?;
+            Media::Publisher(Arc::new(token))
+        }
+    };
+    let result = broadcast(&options, input, key, tracker.as_ref()).await;
     if let Some(tracker) = tracker {
         tracker.stop().await;
     }
@@ -80,9 +97,17 @@ async fn open(file: &Path, looped: bool) -> anyhow::Result<Source> {
     opened.with_context(|| format!("cannot broadcast {}", file.display()))
 }
 
+/// Where a broadcast's media comes from.
+enum Media {
+    /// A file, played by the clock.
+    File(Box<Source>),
+    /// Whoever shows this token at the WHIP endpoint.
+    Publisher(Arc<Token>),
+}
+
 async fn broadcast(
     options: &Broadcast,
-    source: Source,
+    media: Media,
     key: SigningKey,
     embedded: Option<&EmbeddedTracker>,
 ) -> anyhow::Result<()> {
@@ -100,18 +125,23 @@ async fn broadcast(
         },
         (None, None) => bail!("there is no tracker to announce the stream at"),
     };
-    let tracks = describe(&source, epoch_now(), &mut rand::rng());
+    let epoch = epoch_now();
+    let tracks = match &media {
+        Media::File(source) => Some(describe(source, epoch, &mut rand::rng())),
+        Media::Publisher(_) => None,
+    };
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let mut recording = None;
     if let Some(path) = &options.node.record {
-        let (recorder, outcome) = Recorder::new(path, &tracks.tracks)?;
+        let known = tracks.as_ref().map(|info| info.tracks.as_slice());
+        let (recorder, outcome) = Recorder::new(path, known.unwrap_or_default())?;
         sinks.push(Box::new(recorder));
         recording = Some(outcome);
     }
     let setup = NodeSetup {
         role: Role::Root {
             key: Box::new(key),
-            epoch: tracks.epoch,
+            epoch,
             title: options.title.clone(),
             listed: options.listed,
         },
@@ -119,6 +149,19 @@ async fn broadcast(
         verb: "broadcast",
         default_port: UdpPort::From(DEFAULT_UDP_PORT),
         sinks,
+        ingest: match &media {
+            Media::File(_) => None,
+            Media::Publisher(token) => Some(IngestSetup {
+                listen: Listen::From(SocketAddr::from((Ipv4Addr::UNSPECIFIED, WHIP_PORT))),
+                token: Arc::clone(token),
+                ice_servers: options.embedded.tracker_ice_server.clone(),
+                publisher: PublisherConfig {
+                    epoch,
+                    ntp: ntp_of(since_unix_epoch()),
+                    rng_seed: rand::random(),
+                },
+            }),
+        },
     };
     let mut node = options.node.clone();
     if options.demo {
@@ -126,12 +169,7 @@ async fn broadcast(
     }
     let mut session = Session::start(&node, setup).await?;
     let ended = tokio::select! {
-        ended = conduct(
-        options,
-        &mut session,
-        source,
-        tracks, &trackers
-    ) => ended,
+        ended = conduct(options, &mut session, media, tracks, &trackers) => ended,
         failed = recorder::failed(recording.as_mut()) => {
             recording = None;
             Err(failed)
@@ -161,16 +199,18 @@ struct Trackers {
 async fn conduct(
     options: &Broadcast,
     session: &mut Session,
-    source: Source,
-    tracks: StreamInfo,
+    media: Media,
+    tracks: Option<StreamInfo>,
     trackers: &Trackers,
 ) -> anyhow::Result<()> {
     let commands = session.driver.commands.clone();
-    commands
-        .send(Command::Tracks(tracks.clone()))
-        .await
-        .context("the media thread has ended")?;
-    let mut waiting_source = Some(source);
+    if let Some(tracks) = &tracks {
+        commands
+            .send(Command::Tracks(tracks.clone()))
+            .await
+            .context("the media thread has ended")?;
+    }
+    let mut waiting = Some((media, tracks));
     let mut playing = None;
     let mut relays = None;
     let stream = session.stream();
@@ -184,10 +224,18 @@ async fn conduct(
             Ok(Happened::Stop) => break Ok(()),
             // Again after the tracker was away; the show goes on then.
             Ok(Happened::Published) => {
-                let Some(source) = waiting_source.take() else {
+                let Some((media, tracks)) = waiting.take() else {
                     continue;
                 };
-                invitation::print(&trackers.public, &stream, trackers.lan.as_ref())
+                let publish = match (&media, session.http) {
+                    (Media::Publisher(token), Some(listen)) => Some(Publish {
+                        listen,
+                        token: token.reveal(),
+                    }),
+                    _ => None,
+                };
+                let lan = trackers.lan.as_ref();
+                invitation::print(&trackers.public, &stream, lan, publish.as_ref())
                     .context("writing to stdout")?;
                 if options.demo {
                     relays = Some({
@@ -196,8 +244,13 @@ async fn conduct(
                         demo::Relays::start(&link, ip)?
                     });
                 }
-                let feed = feed(source, tracks.clone(), commands.clone());
-                playing = Some(tokio::spawn(feed));
+                match (media, tracks) {
+                    (Media::File(source), Some(tracks)) => {
+                        let feed = feed(*source, tracks, commands.clone());
+                        playing = Some(tokio::spawn(feed));
+                    }
+                    _ => tracing::info!("waiting for a publisher"),
+                }
             }
             Ok(_) => {}
         }
@@ -296,7 +349,7 @@ fn clock_commands(clock: &MediaClock, info: &StreamInfo, bases: &[u32]) -> Vec<C
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         + elapsed;
-    let ntp = (NTP_UNIX_OFFSET << 32).wrapping_add(ntp_duration(wall));
+    let ntp = ntp_of(wall);
     let tracks = (0..).zip(&info.tracks).zip(bases);
     tracks
         .map(|((track, info), base): ((TrackIndex, &TrackInfo), &u32)| {
@@ -310,11 +363,20 @@ fn clock_commands(clock: &MediaClock, info: &StreamInfo, bases: &[u32]) -> Vec<C
         .collect()
 }
 
-fn epoch_now() -> Epoch {
-    let since = SystemTime::now()
+/// The epoch of a stream that begins now.
+pub(crate) fn epoch_now() -> Epoch {
+    Epoch(since_unix_epoch().as_millis() as u64)
+}
+
+fn since_unix_epoch() -> Duration {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Epoch(since.as_millis() as u64)
+        .unwrap_or_default()
+}
+
+/// NTP time (RFC 5905) of a time since the Unix epoch.
+fn ntp_of(since_unix_epoch: Duration) -> u64 {
+    (NTP_UNIX_OFFSET << 32).wrapping_add(ntp_duration(since_unix_epoch))
 }
 
 /// The source's tracks as the whole tree will know them.
@@ -323,13 +385,11 @@ fn describe(source: &Source, epoch: Epoch, rng: &mut impl Rng) -> StreamInfo {
         codec: track.codec,
         fmtp: track.fmtp.clone(),
         ssrc: rng.random_range(1..u32::MAX),
-        // Random 16 bits as RFC 3550 section 5.1 asks, with one rollover behind them, so that no
-        // repair ever reaches below zero.
-        first_seq: (1 << 16) + u64::from(rng.random::<u16>() >> 1),
+        first_seq: first_seq(rng),
     });
     StreamInfo {
         epoch,
         tracks: tracks.collect(),
-        cname: "banyan".to_owned(),
+        cname: CNAME.to_owned(),
     }
 }

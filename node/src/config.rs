@@ -67,8 +67,9 @@ pub enum Command {
 /// Options of `broadcast`.
 #[derive(Debug, Args)]
 pub struct Broadcast {
-    /// The file to play: MP4, MKV or WebM, or anything the `ffmpeg` on PATH reads.
-    #[arg(required_unless_present = "demo", conflicts_with = "demo")]
+    /// The file to play: MP4, MKV or WebM, or anything the `ffmpeg` on PATH reads. Without one,
+    /// OBS, ffmpeg or a browser publishes to the WHIP address that is printed.
+    #[arg(conflicts_with = "demo")]
     pub file: Option<PathBuf>,
     /// Play the bundled clip in a loop and start six relays beside it, so that there is a mesh to
     /// look at.
@@ -83,6 +84,10 @@ pub struct Broadcast {
     /// The stream's secret key; made when it does not exist. The same key is the same watch link.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// The bearer token for publishers, made when the file does not exist [default: beside the
+    /// stream's key]. The variable BANYAN_WHIP_TOKEN sets the token itself.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "demo"])]
+    pub whip_token_file: Option<PathBuf>,
     /// What the watch page calls the stream.
     #[arg(long, value_name = "TEXT", default_value = "",
           value_parser = parse_title)]
@@ -124,7 +129,9 @@ pub struct NodeOptions {
     /// for broadcast, any free one else].
     #[arg(long, value_name = "ADDR")]
     pub udp: Option<SocketAddr>,
-    /// HTTP address for /whep (standard players), /healthz, /readyz and /metrics; off unless given.
+    /// HTTP address for /whep (standard players), /healthz, /readyz, /metrics and, in a broadcast
+    /// without a file, /whip [default: off; 0.0.0.0:7145 or the next free port in a broadcast
+    /// without a file].
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
     /// An address others reach this node at, when the machine does not have it itself.

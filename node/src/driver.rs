@@ -2,6 +2,7 @@
 //! nothing.
 
 pub mod players;
+pub mod publisher;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use banyan::wire::tracker::{ClientMessage, PeerClass, RefuseReason};
 use tokio::sync::mpsc;
 
 use self::players::{PlayerCommand, Players};
+use self::publisher::{Publisher, PublisherCommand, PublisherConfig};
 use crate::rtc::{
     self, CloseReason, Engine, EngineConfig, EngineError, EngineEvent, MessageData, SdpError,
 };
@@ -68,6 +70,8 @@ pub enum Command {
     },
     /// A player at this node's own door wants something.
     Player(PlayerCommand),
+    /// At a root without a file: something came from a publisher's HTTP request.
+    Publisher(PublisherCommand),
     /// Leave the stream and end the thread.
     Leave,
 }
@@ -121,6 +125,8 @@ pub struct DriverConfig {
     pub notices: mpsc::Sender<Notice>,
     /// What is played or written on this machine.
     pub sinks: Vec<Box<dyn Sink>>,
+    /// At a root whose media comes from publishers.
+    pub publisher: Option<PublisherConfig>,
 }
 
 /// A running media thread.
@@ -170,6 +176,7 @@ impl Driver {
             leaving: None,
             untold: VecDeque::new(),
             players: Players::default(),
+            publisher: config.publisher.map(|config| Publisher::new(now, &config)),
         };
         let thread = std::thread::Builder::new()
             .name("media".into())
@@ -205,6 +212,7 @@ struct Turn {
     /// Events that the program has not taken yet.
     untold: VecDeque<PeerEvent>,
     players: Players,
+    publisher: Option<Publisher>,
 }
 
 impl Turn {
@@ -236,11 +244,17 @@ impl Turn {
 
     fn deadline(&self) -> Instant {
         let soonest = Instant::now() + SLEEP_MIN;
-        [self.node.deadline(), self.engine.deadline(), self.leaving]
-            .into_iter()
-            .flatten()
-            .fold(self.snapshot_at, Instant::min)
-            .max(soonest)
+        let publisher = self.publisher.as_ref().and_then(Publisher::deadline);
+        [
+            self.node.deadline(),
+            self.engine.deadline(),
+            self.leaving,
+            publisher,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.snapshot_at, Instant::min)
+        .max(soonest)
     }
 
     fn command(&mut self, now: Instant, command: Command) {
@@ -270,6 +284,12 @@ impl Turn {
                 }
                 Input::Control(PeerInput::Player { link, request })
             }
+            Command::Publisher(command) => {
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.command(now, &mut self.engine, command);
+                }
+                return;
+            }
             Command::Leave => {
                 self.leaving.get_or_insert(now + LINGER);
                 Input::Control(PeerInput::Leave)
@@ -290,8 +310,12 @@ impl Turn {
                 ticked = true;
                 self.node.handle(now, Input::Tick);
             }
-            self.node.flush(now);
             let mut quiet = true;
+            if let Some(publisher) = &mut self.publisher {
+                publisher.handle_tick(now);
+                quiet = !publisher.pump(now, &mut self.node, &mut self.engine);
+            }
+            self.node.flush(now);
             while let Some(output) = self.node.poll_output() {
                 quiet = false;
                 self.carry_out(now, output);
@@ -331,6 +355,12 @@ impl Turn {
 
     fn engine_event(&mut self, now: Instant, event: EngineEvent) {
         self.tally.heard(&event);
+        if let Some(publisher) = &mut self.publisher
+            && publisher.owns(event.link())
+        {
+            publisher.event(now, event);
+            return;
+        }
         let input = match event {
             EngineEvent::Packet { link, packet } => {
                 let packet = Packet {
@@ -471,9 +501,13 @@ impl Turn {
                     sink.clock(track, ntp, rtp);
                 }
             }
-            // A file cannot make key frames on request.
-            Output::SourceKeyFrame { .. } => {}
             Output::Player { link, news } => self.players.tell(link, news),
+            // A file cannot make key frames on request.
+            Output::SourceKeyFrame { track } => {
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.want_key_frame(now, track);
+                }
+            }
             Output::Event(event) if self.untold.len() < MAX_UNTOLD => {
                 self.untold.push_back(event);
             }

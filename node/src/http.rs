@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod whep;
+pub mod whip;
 
 use std::net::SocketAddr;
 
@@ -34,13 +35,19 @@ pub struct Rooms {
     pub figures: watch::Receiver<Figures>,
     /// For `/whep`.
     pub whep: whep::Endpoint,
+    /// For `/whip`, at a root that waits for publishers.
+    pub whip: Option<whip::Endpoint>,
 }
 
 impl Rooms {
     fn router(self) -> Router {
-        Router::new()
+        let mut router = Router::new()
             .merge(health::routes(self.figures))
-            .merge(whep::routes(self.whep))
+            .merge(whep::routes(self.whep));
+        if let Some(endpoint) = self.whip {
+            router = router.merge(whip::routes(endpoint));
+        }
+        router
             .fallback(nothing_here)
             .layer(DefaultBodyLimit::max(MAX_SDP))
     }

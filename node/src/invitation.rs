@@ -1,7 +1,7 @@
 //! What a broadcaster shows to viewers: the watch link, on this machine, in the LAN, as QR code.
 
 use std::io::{IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use banyan::id::StreamId;
 use qrcode::QrCode;
@@ -13,15 +13,47 @@ pub fn watch_link(tracker: &Url, stream: &StreamId) -> String {
     format!("{}/watch/{stream}", tracker.as_str().trim_end_matches('/'))
 }
 
+/// Where a publisher goes, and what it shows there.
+#[derive(Clone, Copy)]
+pub struct Publish<'a> {
+    /// Where the HTTP server listens.
+    pub listen: SocketAddr,
+    /// The bearer token.
+    pub token: &'a str,
+}
+
+/// The WHIP address that other machines of the local network reach, where they can.
+fn whip_url(listen: SocketAddr) -> String {
+    let loopback = match listen.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let host = if listen.ip().is_unspecified() {
+        lan_address().unwrap_or(loopback)
+    } else {
+        listen.ip()
+    };
+    format!("http://{}/whip", SocketAddr::new(host, listen.port()))
+}
+
 /// Prints the first lines of a broadcast: links for programs and people, then for phones.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub fn print(tracker: &Url, stream: &StreamId, lan: Option<&Url>) -> std::io::Result<()> {
+pub fn print(
+    tracker: &Url,
+    stream: &StreamId,
+    lan: Option<&Url>,
+    publish: Option<&Publish<'_>>,
+) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let watch = watch_link(tracker, stream);
     writeln!(out, "watch: {watch}")?;
     writeln!(out, "tracker: {}", tracker.as_str().trim_end_matches('/'))?;
+    if let Some(publish) = publish {
+        writeln!(out, "whip: {}", whip_url(publish.listen))?;
+        writeln!(out, "token: {}", publish.token)?;
+    }
     let mut shown = watch;
     if let Some(lan) = lan {
         shown = watch_link(lan, stream);

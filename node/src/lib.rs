@@ -18,3 +18,4 @@ pub mod stream_key;
 pub mod tally;
 pub mod tracker_link;
 pub mod viewer;
+pub mod whip_token;

@@ -17,6 +17,7 @@
 
 mod candidate;
 mod checks;
+mod congestion;
 mod demux;
 mod engine;
 mod feedback;
@@ -36,9 +37,10 @@ use std::time::Duration;
 
 use banyan::id::LinkKey;
 use banyan::relay::packet::TrackIndex;
+use banyan::wire::announcement::Codec;
 use bytes::Bytes;
 
-pub use engine::Engine;
+pub use engine::{Engine, Publication};
 pub use media::ReceivedPacket;
 pub use sdp::SdpError;
 
@@ -115,6 +117,19 @@ pub enum MessageData {
     Binary(Bytes),
 }
 
+/// A track that a publisher sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedTrack {
+    /// Its codec.
+    pub codec: Codec,
+    /// Its format parameters as in `a=fmtp`, without parameter sets.
+    pub fmtp: String,
+    /// H.264 parameter sets from the session description.
+    pub parameter_sets: Vec<Bytes>,
+    /// Whether the publisher sends packets again that are asked for (generic NACK).
+    pub repairs: bool,
+}
+
 /// What the engine has to tell.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -161,7 +176,8 @@ pub enum EngineEvent {
         /// The message.
         data: MessageData,
     },
-    /// Media from the parent.
+    /// Media from the parent, or from a publisher: then a payload may have any size, and an empty
+    /// one is padding that has taken a sequence number.
     Packet {
         /// The link.
         link: LinkKey,
@@ -210,6 +226,25 @@ pub enum EngineEvent {
     },
 }
 
+impl EngineEvent {
+    /// The link it is about.
+    pub const fn link(&self) -> LinkKey {
+        match self {
+            Self::Offer { link, .. }
+            | Self::Answer { link, .. }
+            | Self::LocalCandidate { link, .. }
+            | Self::Connected { link }
+            | Self::Closed { link, .. }
+            | Self::Message { link, .. }
+            | Self::Packet { link, .. }
+            | Self::Nack { link, .. }
+            | Self::KeyFrameRequest { link, .. }
+            | Self::ReceiverReport { link, .. }
+            | Self::SenderReport { link, .. } => *link,
+        }
+    }
+}
+
 /// Why a link ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -224,6 +259,18 @@ pub enum CloseReason {
     Stalled,
     /// What the peer sends cannot be decrypted any more. A new link can.
     Unreadable,
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::IceFailed => "no way to it was found, or it fell silent",
+            Self::DtlsFailed => "the handshake failed",
+            Self::Remote => "it closed the connection",
+            Self::Stalled => "it takes nothing",
+            Self::Unreadable => "what it sends cannot be decrypted",
+        })
+    }
 }
 
 /// Why the engine refused.

@@ -1,6 +1,7 @@
 //! What every command with a node has in common: a tracker link, a media thread, statistics, and
 //! an end on request.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -15,14 +16,16 @@ use url::Url;
 
 use crate::config::NodeOptions;
 use crate::demo::FOLLOW_STDIN;
+use crate::driver::publisher::PublisherConfig;
 use crate::driver::{Command, Driver, DriverConfig, Notice, Sink};
 use crate::http::health::Figures;
-use crate::http::{self, Listen};
+use crate::http::{self, Listen, whip};
 use crate::rtc::{EngineConfig, LoopbackCandidates, UdpBind, UdpPort};
 use crate::sink::REPAIR_WAIT;
 use crate::sink::packet_log::PacketLog;
 use crate::stats::StatsFile;
 use crate::tracker_link;
+use crate::whip_token::Token;
 
 /// Messages that may wait for the tracker: candidates and answers of a join storm.
 const TRACKER_QUEUE: usize = 1024;
@@ -45,6 +48,8 @@ pub struct Session {
     stream: StreamId,
     /// To the media thread.
     pub driver: Driver,
+    /// Where its HTTP server listens, if it has one.
+    pub http: Option<SocketAddr>,
     notices: mpsc::Receiver<Notice>,
     link: JoinHandle<()>,
     stats: Option<StatsFile>,
@@ -76,6 +81,20 @@ pub struct NodeSetup {
     pub default_port: UdpPort,
     /// What is played or written on this machine, besides the packet log.
     pub sinks: Vec<Box<dyn Sink>>,
+    /// At a root whose media comes from publishers.
+    pub ingest: Option<IngestSetup>,
+}
+
+/// What a root that waits for publishers needs.
+pub struct IngestSetup {
+    /// Where they come to, when `--listen` does not say.
+    pub listen: Listen,
+    /// Who shows it may publish.
+    pub token: Arc<Token>,
+    /// STUN servers to tell publishers of.
+    pub ice_servers: Vec<String>,
+    /// For the media thread.
+    pub publisher: PublisherConfig,
 }
 
 impl Session {
@@ -132,10 +151,16 @@ impl Session {
             loopback: LoopbackCandidates::WhenAlone,
             rng_seed: rand::random(),
         };
-        let http = match options.listen {
-            Some(addr) => Some(http::Server::bind(Listen::Exactly(addr)).await?),
+        let listen = match (options.listen, &setup.ingest) {
+            (Some(addr), _) => Some(Listen::Exactly(addr)),
+            (None, Some(ingest)) => Some(ingest.listen),
+            (None, None) => None,
+        };
+        let http = match listen {
+            Some(listen) => Some(http::Server::bind(listen).await?),
             None => None,
         };
+        let http_addr = http.as_ref().map(http::Server::addr);
         let (to_tracker, outgoing) = mpsc::channel(TRACKER_QUEUE);
         let (to_program, notices) = mpsc::channel(NOTICE_QUEUE);
         let driver = Driver::start(DriverConfig {
@@ -144,13 +169,20 @@ impl Session {
             tracker: to_tracker,
             notices: to_program,
             sinks,
+            publisher: setup.ingest.as_ref().map(|i| i.publisher.clone()),
         })?;
         let (figures, newest) = watch::channel(None);
         if let Some(http) = http {
             let whep = http::whep::Endpoint::new(driver.commands.clone());
+            let whip = setup.ingest.map(|ingest| whip::Endpoint {
+                commands: driver.commands.clone(),
+                token: ingest.token,
+                ice_servers: ingest.ice_servers,
+            });
             http.serve(http::Rooms {
                 figures: newest,
                 whep,
+                whip,
             });
         }
         let (events, mut inbox) = mpsc::channel(TRACKER_QUEUE);
@@ -167,6 +199,7 @@ impl Session {
         Ok(Self {
             stream,
             driver,
+            http: http_addr,
             notices,
             link,
             stats,

@@ -1,6 +1,6 @@
 //! What a viewer gets out: a recording, or a log of packets.
 
-mod depacketize;
+pub(crate) mod depacketize;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod matroska;

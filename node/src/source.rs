@@ -7,7 +7,9 @@
 
 pub(crate) mod bitstream;
 mod container;
+pub(crate) mod descriptor;
 mod ffmpeg;
+pub mod ingest;
 mod inspect;
 mod mp4;
 mod packetize;

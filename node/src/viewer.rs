@@ -28,6 +28,7 @@ pub async fn run(options: Viewer, verb: &'static str) -> anyhow::Result<()> {
         verb,
         default_port: UdpPort::Any,
         sinks,
+        ingest: None,
     };
     let mut session = Session::start(&options.node, setup).await?;
     let mut was_live = false;

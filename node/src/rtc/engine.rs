@@ -1,5 +1,6 @@
 //! The engine: sockets and links.
 
+mod publisher;
 mod signaling;
 mod turn;
 
@@ -21,6 +22,8 @@ use super::demux::Demux;
 use super::link::Link;
 use super::reflexive::Reflexive;
 use super::socket::{Datagram, Sockets};
+pub use publisher::Publication;
+
 use super::{Channel, EngineConfig, EngineError, EngineEvent, LoopbackCandidates, MessageData};
 
 /// Most events waiting. Reading stops at half of it, so that only what a full batch of datagrams

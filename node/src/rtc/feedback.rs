@@ -179,6 +179,8 @@ pub(super) fn reception(now: Instant, sender: u32, media: &mut Media) -> Option<
     let reports = media
         .tracks
         .iter_mut()
+        // A publisher's source is unknown until its first packet.
+        .filter(|t| t.line.ssrc != 0)
         .map(|t| t.reception.report(now, t.line.ssrc))
         .collect();
     Some(Box::new(ReceiverReport {

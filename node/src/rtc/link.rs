@@ -22,6 +22,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::checks::{Budget, Targets};
+use super::congestion::Arrivals;
 use super::demux::{Demux, Stun, is_dtls, is_stun};
 use super::feedback;
 use super::media::Media;
@@ -31,7 +32,7 @@ use super::tap::Inbox;
 use super::{Channel, CloseReason, EngineError, EngineEvent, MessageData};
 use channels::{Channels, message_data};
 
-pub(super) use setup::{Ciphers, Seed};
+pub(super) use setup::{CONNECT_TIME, Ciphers, Seed};
 
 /// ICE checks while connecting: this often at first, less often when that did not help. The
 /// crate's own 200 ms make every link 200 ms late.
@@ -109,10 +110,11 @@ pub(super) struct Link {
     /// The last round of checks; `None` makes the next one due at once.
     last_check: Option<Instant>,
     /// Media is sent to us, so something should be readable.
-    receives: bool,
+    pub(super) receives: bool,
     /// Media datagrams since the last one that could be read.
     unreadable: u32,
     readable_at: Instant,
+    connect_time: Duration,
 }
 
 /// How far a link is.
@@ -204,12 +206,24 @@ impl Link {
                 self.send_rtcp(now, vec![report]);
             }
         }
+        self.send_arrivals(now);
         self.fed = true;
     }
 
     /// Whether there is a path, but no common cipher or no end of the handshake yet.
     pub(super) const fn stuck(&self) -> bool {
         self.ice_up && !self.secure
+    }
+
+    /// Tells a publisher when its packets arrived.
+    fn send_arrivals(&mut self, now: Instant) {
+        let about = self.media.tracks.iter().find(|t| t.line.ssrc != 0);
+        let about = about.map_or(0, |t| t.line.ssrc);
+        let reporter = self.reporter;
+        let arrivals = self.media.arrivals.as_mut();
+        if let Some(feedback) = arrivals.and_then(|a| a.feedback(now, reporter, about)) {
+            self.send_rtcp(now, vec![feedback]);
+        }
     }
 
     /// What a link that fails now has failed at.
@@ -355,7 +369,8 @@ impl Link {
             _ => None,
         };
         let over = self.ended.map(|_| now);
-        self.deadline = [next, by, self.next_report, over]
+        let arrivals = self.media.arrivals.as_ref().and_then(Arrivals::deadline);
+        self.deadline = [next, by, self.next_report, over, arrivals]
             .into_iter()
             .flatten()
             .min();

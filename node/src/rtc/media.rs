@@ -1,13 +1,14 @@
 //! A link's tracks: packets of the mesh to RTP of one hop and back, with the counts that sender
 //! and receiver reports need.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use banyan::limits::MAX_PAYLOAD;
 use banyan::relay::packet::{EndToEndExtension, Packet, TrackIndex};
 use bytes::Bytes;
 use rtc::rtp;
 
+use super::congestion::Arrivals;
 use super::reception::Reception;
 use super::sdp::TrackLine;
 
@@ -36,6 +37,10 @@ pub struct ReceivedPacket {
 #[derive(Default)]
 pub(super) struct Media {
     pub(super) tracks: Vec<Track>,
+    /// The tracks are a publisher's, who chose their sources.
+    published: bool,
+    /// What its bandwidth estimate is fed with.
+    pub(super) arrivals: Option<Arrivals>,
 }
 
 /// One of them.
@@ -47,6 +52,8 @@ pub(super) struct Track {
     /// The last sender reports: middle 32 bits of their NTP time, and when they left.
     pub(super) reports: [Option<(u32, Instant)>; 4],
     pub(super) reception: Reception,
+    /// The last packet of a publisher's source.
+    heard: Option<Instant>,
 }
 
 impl Media {
@@ -57,9 +64,22 @@ impl Media {
             packets: 0,
             octets: 0,
             reports: [None; 4],
+            heard: None,
         };
         Self {
             tracks: lines.into_iter().map(track).collect(),
+            published: false,
+            arrivals: None,
+        }
+    }
+
+    /// The tracks of a publisher. `transport_cc` is the header extension id of transport-wide
+    /// sequence numbers.
+    pub(super) fn published(now: Instant, lines: Vec<TrackLine>, transport_cc: Option<u8>) -> Self {
+        Self {
+            published: true,
+            arrivals: transport_cc.map(|id| Arrivals::new(now, id)),
+            ..Self::new(lines)
         }
     }
 
@@ -98,11 +118,18 @@ impl Media {
 
     /// The mesh's packet in what arrived, or `None` if it is none of ours.
     pub(super) fn receive(&mut self, now: Instant, packet: rtp::Packet) -> Option<ReceivedPacket> {
-        let track = self.source(packet.header.ssrc)?;
-        if packet.payload.is_empty() || packet.payload.len() > MAX_PAYLOAD {
-            return None;
-        }
         let header = packet.header;
+        if let Some(arrivals) = &mut self.arrivals {
+            for extension in &header.extensions {
+                arrivals.received(now, extension.id, &extension.payload);
+            }
+        }
+        let fits = (1..=MAX_PAYLOAD).contains(&packet.payload.len());
+        let track = if self.published {
+            self.learn_source(now, &header)?
+        } else {
+            self.source(header.ssrc).filter(|_| fits)?
+        };
         track
             .reception
             .received(now, header.sequence_number, header.timestamp);
@@ -122,6 +149,36 @@ impl Media {
             extensions,
             payload: packet.payload,
         })
+    }
+}
+
+/// A publisher's source gives way to another of the same payload type after this silence: an
+/// encoder that begins anew. Until then a second source is another layer of the same picture.
+const SOURCE_SILENT: Duration = Duration::from_secs(1);
+
+impl Media {
+    /// The track of a publisher's packet: the source it named or was heard of before, or the one
+    /// that has this payload type and no other source.
+    fn learn_source(&mut self, now: Instant, header: &rtp::header::Header) -> Option<&mut Track> {
+        let known = (self.tracks.iter())
+            .position(|t| t.line.ssrc == header.ssrc && t.line.payload_type == header.payload_type);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let free = |t: &Track| {
+                    let silent = |heard| now.saturating_duration_since(heard) > SOURCE_SILENT;
+                    t.line.payload_type == header.payload_type && t.heard.is_none_or(silent)
+                };
+                let at = self.tracks.iter().position(free)?;
+                let track = &mut self.tracks[at];
+                track.line.ssrc = header.ssrc;
+                track.reception = Reception::new(track.line.clock_rate);
+                at
+            }
+        };
+        let track = &mut self.tracks[at];
+        track.heard = Some(now);
+        Some(track)
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub(super) mod answer;
 pub(super) mod codec;
+pub(super) mod ingest;
 pub(super) mod offer;
 mod reader;
 mod writer;
@@ -40,6 +41,12 @@ pub enum SdpError {
         /// The stream's codec, with its profile where that decides.
         codec: String,
     },
+    /// A publisher's offer sends nothing.
+    #[error("the offer sends neither audio nor video")]
+    NothingSent,
+    /// A publisher offers no codec that this node receives for this kind of media.
+    #[error("the publisher offers none of the codecs this node receives: {0}")]
+    NoUsableCodec(&'static str),
     /// An answer names a media source that the signed description of the stream does not.
     #[error("the answer sends media source {0}, which the stream does not have")]
     UnknownSource(u32),

@@ -5,23 +5,24 @@ use banyan::wire::announcement::{Codec, MediaKind};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::source::bitstream::{self, NAL_LENGTH, nal, nal_type, obu, put_leb128};
+use crate::source::descriptor::{vp8_descriptor, vp9_descriptor};
 
 /// Largest frame that is put together. A key frame of 4K at 50 Mbit/s stays below 4 MB.
 const MAX_FRAME: usize = 16 * 1024 * 1024;
 
 /// A whole frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) timestamp: u32,
-    pub(super) key: bool,
+pub(crate) struct Frame {
+    pub(crate) timestamp: u32,
+    pub(crate) key: bool,
     /// As [`SourceFrame::data`](crate::source::SourceFrame::data).
-    pub(super) data: Bytes,
+    pub(crate) data: Bytes,
 }
 
 /// Puts the frames of one track together. A picture that is not whole is left out with all that
 /// follow it up to the next key frame, because they refer to it.
 #[derive(Debug)]
-pub(super) struct Depacketizer {
+pub(crate) struct Depacketizer {
     codec: Codec,
     next: Option<ExtSeq>,
     /// Whether the next packet begins a frame; `None` after a gap.
@@ -31,11 +32,11 @@ pub(super) struct Depacketizer {
     size: usize,
     wants_key: bool,
     /// Packets that never came.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
 }
 
 impl Depacketizer {
-    pub(super) fn new(codec: Codec) -> Self {
+    pub(crate) fn new(codec: Codec) -> Self {
         Self {
             codec,
             next: None,
@@ -49,7 +50,7 @@ impl Depacketizer {
     }
 
     /// Takes the next packet in order; returns the frame it completes.
-    pub(super) fn push(&mut self, packet: &Packet) -> Option<Frame> {
+    pub(crate) fn push(&mut self, packet: &Packet) -> Option<Frame> {
         if self.next.is_some_and(|next| packet.seq < next) {
             return None;
         }
@@ -168,67 +169,6 @@ fn joined(packets: &[Bytes], descriptor: impl Fn(&[u8]) -> Option<usize>) -> Opt
         frame.put_slice(packet.get(descriptor(packet)?..)?);
     }
     Some(frame.freeze())
-}
-
-/// Length of a VP8 payload descriptor (RFC 7741 section 4.2).
-fn vp8_descriptor(payload: &[u8]) -> Option<usize> {
-    if payload.first()? & 0x80 == 0 {
-        return Some(1);
-    }
-    let extension = payload.get(1)?;
-    let mut length = 2;
-    if extension & 0x80 != 0 {
-        length += if payload.get(length)? & 0x80 != 0 {
-            2
-        } else {
-            1
-        };
-    }
-    if extension & 0x40 != 0 {
-        length += 1;
-    }
-    if extension & 0x30 != 0 {
-        length += 1;
-    }
-    Some(length)
-}
-
-/// Length of a VP9 payload descriptor (RFC 9628 section 4.2).
-fn vp9_descriptor(payload: &[u8]) -> Option<usize> {
-    let flags = *payload.first()?;
-    let has = |flag: u8| flags & flag != 0;
-    let (picture, inter, layers, flexible, structure) =
-        (has(0x80), has(0x40), has(0x20), has(0x10), has(0x02));
-    let mut at = 1;
-    if picture {
-        at += if payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
-    }
-    if layers {
-        at += if flexible { 1 } else { 2 };
-    }
-    if inter && flexible {
-        for _ in 0..3 {
-            at += 1;
-            if payload.get(at - 1)? & 1 == 0 {
-                break;
-            }
-        }
-    }
-    if structure {
-        let header = *payload.get(at)?;
-        at += 1;
-        if header & 0x10 != 0 {
-            at += 4 * (usize::from(header >> 5) + 1);
-        }
-        if header & 0x08 != 0 {
-            let pictures = *payload.get(at)?;
-            at += 1;
-            for _ in 0..pictures {
-                at += 1 + usize::from(payload.get(at)? >> 2 & 3);
-            }
-        }
-    }
-    Some(at)
 }
 
 /// RFC 6184 section 5: single units, STAP-A and FU-A.

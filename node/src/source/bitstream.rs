@@ -110,6 +110,11 @@ impl<'a> Bits<'a> {
     }
 }
 
+/// The Exp-Golomb number that `data` begins with (ITU-T H.264 section 9.1).
+pub(crate) fn exp_golomb(data: &[u8]) -> Option<u32> {
+    Bits::new(data).exp_golomb()
+}
+
 /// AV1 open bitstream units (AV1 specification section 5.3).
 pub(crate) mod obu {
     pub(crate) const SEQUENCE_HEADER: u8 = 1;

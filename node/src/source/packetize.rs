@@ -206,7 +206,7 @@ fn av1(frame: &Bytes, key: bool) -> Vec<Bytes> {
 /// Takes the elements of one packet: from `rest`, of which the packet before may have taken the
 /// beginning, and from the units that are `left` after it. Returns whether the last one is a
 /// fragment, as it is in every packet but the last.
-fn av1_elements<'a>(
+pub(super) fn av1_elements<'a>(
     rest: &mut Option<&'a [u8]>,
     left: &mut Peekable<impl Iterator<Item = &'a [u8]>>,
 ) -> (Vec<&'a [u8]>, bool) {

@@ -10,7 +10,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::Engine;
-use crate::rtc::link::{Ciphers, Link, Seed, Stage};
+use crate::rtc::link::{CONNECT_TIME, Ciphers, Link, Seed, Stage};
 use crate::rtc::media::Media;
 use crate::rtc::reflexive::Found;
 use crate::rtc::sdp::{Description, LocalTransport, Remote, SdpError, Setup, answer, cname, offer};
@@ -207,14 +207,7 @@ impl Engine {
 
     /// Tells the addresses known now; those that STUN servers see come when they answer.
     fn tell_candidates(&mut self, now: Instant, link: LinkKey, ice: &[IceServer]) {
-        let public = self.public_addr.map(|ip| SocketAddr::new(ip, self.port()));
-        let mut addresses: Vec<SocketAddr> = public
-            .into_iter()
-            .chain(self.addresses.1.iter().copied())
-            .collect();
-        addresses.dedup();
-        for (rank, addr) in addresses.into_iter().enumerate() {
-            let candidate = candidate::host(addr, rank);
+        for candidate in self.host_candidates() {
             self.emit(EngineEvent::LocalCandidate { link, candidate });
         }
         let urls = ice.iter().flat_map(|s| &s.urls).map(String::as_str);
@@ -229,7 +222,21 @@ impl Engine {
         }
     }
 
-    fn check_room(&self, link: LinkKey) -> Result<(), EngineError> {
+    /// The addresses known now, best first.
+    pub(super) fn host_candidates(&self) -> Vec<String> {
+        let public = self.public_addr.map(|ip| SocketAddr::new(ip, self.port()));
+        let mut addresses: Vec<SocketAddr> = public
+            .into_iter()
+            .chain(self.addresses.1.iter().copied())
+            .collect();
+        addresses.dedup();
+        let ranked = addresses.into_iter().enumerate();
+        ranked
+            .map(|(rank, addr)| candidate::host(addr, rank))
+            .collect()
+    }
+
+    pub(super) fn check_room(&self, link: LinkKey) -> Result<(), EngineError> {
         if self.links.contains_key(&link) {
             return Err(EngineError::LinkExists(link));
         }
@@ -239,7 +246,7 @@ impl Engine {
         Ok(())
     }
 
-    fn seed(&self, key: LinkKey, local: LocalTransport, ciphers: Ciphers) -> Seed<'_> {
+    pub(super) fn seed(&self, key: LinkKey, local: LocalTransport, ciphers: Ciphers) -> Seed<'_> {
         Seed {
             key,
             born: self.born,
@@ -248,17 +255,18 @@ impl Engine {
             ciphers,
             reporter: self.reporter,
             addresses: &self.addresses.1,
+            connect_time: CONNECT_TIME,
         }
     }
 
-    fn insert(&mut self, link: Link) {
+    pub(super) fn insert(&mut self, link: Link) {
         let key = link.key;
         self.demux.insert(&link.local.ufrag, key);
         self.links.insert(key, link);
         self.dirty.push(key);
     }
 
-    fn local_transport(&mut self) -> LocalTransport {
+    pub(super) fn local_transport(&mut self) -> LocalTransport {
         LocalTransport {
             ufrag: self.letters(8),
             pwd: self.letters(24),

@@ -29,7 +29,7 @@ use crate::rtc::{EngineError, candidate};
 /// reach each other must get another parent within 5 s, the tracker's round trip included. Below
 /// [`CONNECT_TIMEOUT`](banyan::limits::CONNECT_TIMEOUT): only the engine can tell a pair without a
 /// path from one whose handshake lost packets, and the latter may try again.
-const CONNECT_TIME: Duration = Duration::from_millis(3600);
+pub(in crate::rtc) const CONNECT_TIME: Duration = Duration::from_millis(3600);
 
 /// Checks per candidate pair before it is given up, so that a peer's candidates are no way to
 /// have strangers flooded: at the pace of `check_pace`, all of [`CONNECT_TIME`].
@@ -66,6 +66,8 @@ pub(in crate::rtc) struct Seed<'a> {
     /// Our RTCP source identifier.
     pub(in crate::rtc) reporter: u32,
     pub(in crate::rtc) addresses: &'a [SocketAddr],
+    /// From the moment both descriptions are known until everything must be open.
+    pub(in crate::rtc) connect_time: Duration,
 }
 
 impl Link {
@@ -172,6 +174,7 @@ impl Link {
             receives: false,
             unreadable: 0,
             readable_at: now,
+            connect_time: seed.connect_time,
         };
         for address in seed.addresses {
             link.add_local(*address);
@@ -201,7 +204,7 @@ impl Link {
     }
 
     fn connecting(&mut self, now: Instant) {
-        self.stage = Stage::Connecting(now + CONNECT_TIME);
+        self.stage = Stage::Connecting(now + self.connect_time);
         self.checking_since = now;
         self.last_check = None;
         self.fed = true;

@@ -44,16 +44,7 @@ pub(in crate::rtc) fn answer<'a>(
         let mid = section.mid().unwrap_or("");
         match verdict {
             Verdict::Channels => out.channels(local, setup, mid),
-            Verdict::Reject => {
-                let (kind, protocol) = (section.kind, section.protocol);
-                out.line(format_args!(
-                    "m={kind} 0 {protocol} {}",
-                    section.formats.join(" ")
-                ));
-                out.line("c=IN IP4 0.0.0.0");
-                out.line(format_args!("a=mid:{mid}"));
-                out.line("a=inactive");
-            }
+            Verdict::Reject => out.rejected(section, mid),
             Verdict::Inactive => {
                 let first = section.formats.first().unwrap_or(&"0");
                 out.line(format_args!(
@@ -159,7 +150,7 @@ fn verdicts<'a>(
 }
 
 /// The end-to-end extensions of a section with their ids on this hop.
-fn extensions(section: &Section<'_>) -> Vec<(u8, EndToEndExtension)> {
+pub(super) fn extensions(section: &Section<'_>) -> Vec<(u8, EndToEndExtension)> {
     let mut found: Vec<(u8, EndToEndExtension)> = Vec::new();
     for (id, uri) in section.extensions() {
         if let Some(extension) = EndToEndExtension::ALL.into_iter().find(|e| e.uri() == uri)

@@ -107,7 +107,7 @@ fn numbered(fmtp: &str, key: &str) -> u32 {
 }
 
 /// A format parameter.
-fn parameter<'a>(fmtp: &'a str, key: &str) -> Option<&'a str> {
+pub(super) fn parameter<'a>(fmtp: &'a str, key: &str) -> Option<&'a str> {
     fmtp.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim()

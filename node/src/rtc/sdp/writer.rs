@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Remote, Setup};
+use super::{Remote, Section, Setup};
 
 /// Our side of the transport, the same for all sections.
 #[derive(Debug, Clone)]
@@ -58,6 +58,16 @@ impl Writer {
         self.transport(local, setup, mid);
         self.line("a=sctp-port:5000");
         self.line(format_args!("a=max-message-size:{MAX_MESSAGE}"));
+    }
+
+    /// A section this node does not take.
+    pub(super) fn rejected(&mut self, section: &Section<'_>, mid: &str) {
+        let (kind, protocol) = (section.kind, section.protocol);
+        let formats = section.formats.join(" ");
+        self.line(format_args!("m={kind} 0 {protocol} {formats}"));
+        self.line("c=IN IP4 0.0.0.0");
+        self.line(format_args!("a=mid:{mid}"));
+        self.line("a=inactive");
     }
 
     pub(super) fn finish(self) -> String {

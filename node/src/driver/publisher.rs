@@ -1,0 +1,306 @@
+//! A root's publisher: what its HTTP requests ask for, its link, and the ingest behind it.
+
+use std::time::{Duration, Instant};
+
+use banyan::id::{Epoch, LinkId, LinkKey, NodeId};
+use banyan::node::{Input, Node, PeerInput};
+use banyan::relay::packet::TrackIndex;
+use banyan::wire::trickle::Fragment;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::oneshot;
+
+use crate::rtc::{Engine, EngineError, EngineEvent};
+use crate::source::ingest::{Ingest, IngestOutput};
+
+/// A publisher that sent nothing for this long gives way to a new one: it crashed, or its network
+/// is gone, and it has come back.
+const GIVES_WAY: Duration = Duration::from_secs(2);
+
+/// What a root without a file is made with.
+#[derive(Debug, Clone)]
+pub struct PublisherConfig {
+    /// Of the stream's first tracks.
+    pub epoch: Epoch,
+    /// NTP time now.
+    pub ntp: u64,
+    /// Seeds sources, timestamps and sequence numbers.
+    pub rng_seed: [u8; 32],
+}
+
+/// One publisher's session; chosen at random, so that only who began it knows it.
+pub type SessionId = [u8; 16];
+
+/// What a publisher asks for.
+#[derive(Debug)]
+pub enum PublisherCommand {
+    /// To publish.
+    Offer {
+        /// The session that begins if it may.
+        session: SessionId,
+        /// Of the stream's tracks, if they are others than before.
+        epoch: Epoch,
+        /// Its session description.
+        sdp: String,
+        /// What becomes of it.
+        reply: oneshot::Sender<Result<Accepted, Refusal>>,
+    },
+    /// To add candidates, or to restart ICE.
+    Trickle {
+        /// Its session.
+        session: SessionId,
+        /// The version of the session it means.
+        condition: Condition,
+        /// What it sends.
+        fragment: Fragment,
+        /// What becomes of it.
+        reply: oneshot::Sender<Result<(), TrickleRefusal>>,
+    },
+    /// To stop.
+    End {
+        /// Its session.
+        session: SessionId,
+        /// Whether there was such a session.
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+/// A publisher was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The answer.
+    pub sdp: String,
+    /// The version of the ICE session (RFC 9110 section 8.8.3), without quotes.
+    pub tag: String,
+}
+
+/// Why a publisher was not taken.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Another one is publishing.
+    Busy,
+    /// Its offer, or this node, does not allow it.
+    Engine(EngineError),
+}
+
+/// Which version of a session a request is about (RFC 9110 section 13.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It does not say.
+    Missing,
+    /// Whatever there is: asked for an ICE restart.
+    Any,
+    /// One of these tags.
+    Tags(Vec<String>),
+}
+
+/// Why candidates were not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrickleRefusal {
+    /// There is no such session.
+    Gone,
+    /// The request does not say which version it means.
+    ConditionMissing,
+    /// The version has passed.
+    ConditionFailed,
+    /// Restarting ICE is not supported.
+    Restart,
+}
+
+/// The root's side of publishing.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    ingest: Ingest,
+    session: Option<Session>,
+    links: u32,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    link: LinkKey,
+    tag: String,
+    /// The publisher's ICE user name fragment.
+    ufrag: String,
+    since: Instant,
+}
+
+impl Publisher {
+    pub(super) fn new(now: Instant, config: &PublisherConfig) -> Self {
+        let rng = StdRng::from_seed(config.rng_seed);
+        Self {
+            ingest: Ingest::new(now, config.ntp, config.epoch, rng),
+            session: None,
+            links: 0,
+        }
+    }
+
+    pub(super) fn owns(&self, link: LinkKey) -> bool {
+        self.session.as_ref().is_some_and(|s| s.link == link)
+    }
+
+    pub(super) fn command(&mut self, now: Instant, engine: &mut Engine, command: PublisherCommand) {
+        // Who does not wait for the reply any more has hung up.
+        match command {
+            PublisherCommand::Offer {
+                session,
+                epoch,
+                sdp,
+                reply,
+            } => {
+                let result = self.offer(now, engine, session, epoch, &sdp);
+                let _ = reply.send(result);
+            }
+            PublisherCommand::Trickle {
+                session,
+                condition,
+                fragment,
+                reply,
+            } => {
+                let result = self.trickle(now, engine, session, &condition, &fragment);
+                let _ = reply.send(result);
+            }
+            PublisherCommand::End { session, reply } => {
+                let known = self.session.take_if(|s| s.id == session);
+                if let Some(gone) = &known {
+                    tracing::info!("the publisher has stopped");
+                    engine.close(now, gone.link);
+                    self.ingest.end();
+                }
+                let _ = reply.send(known.is_some());
+            }
+        }
+    }
+
+    fn offer(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        id: SessionId,
+        epoch: Epoch,
+        sdp: &str,
+    ) -> Result<Accepted, Refusal> {
+        if let Some(live) = &self.session {
+            let young = now.saturating_duration_since(live.since) < GIVES_WAY;
+            if young || !self.ingest.silent_for(now, GIVES_WAY) {
+                return Err(Refusal::Busy);
+            }
+        }
+        self.links += 1;
+        let link = LinkKey {
+            child: NodeId::from_bytes(id),
+            link: LinkId(self.links),
+        };
+        let publication = engine.publish(now, link, sdp).map_err(Refusal::Engine)?;
+        if let Some(silent) = self.session.take() {
+            tracing::info!("a silent publisher gives way to a new one");
+            engine.close(now, silent.link);
+        }
+        self.ingest.begin(epoch, &publication.tracks);
+        let names: Vec<&str> = (publication.tracks.iter())
+            .map(|track| track.codec.name())
+            .collect();
+        tracing::info!("a publisher sends {}", names.join(" and "));
+        let tag = format!("ice-{}", self.links);
+        self.session = Some(Session {
+            id,
+            link,
+            tag: tag.clone(),
+            ufrag: publication.ufrag,
+            since: now,
+        });
+        Ok(Accepted {
+            sdp: publication.sdp,
+            tag,
+        })
+    }
+
+    fn trickle(
+        &self,
+        now: Instant,
+        engine: &mut Engine,
+        session: SessionId,
+        condition: &Condition,
+        fragment: &Fragment,
+    ) -> Result<(), TrickleRefusal> {
+        let live = self.session.as_ref().filter(|s| s.id == session);
+        let live = live.ok_or(TrickleRefusal::Gone)?;
+        match condition {
+            Condition::Missing => return Err(TrickleRefusal::ConditionMissing),
+            Condition::Any => {}
+            Condition::Tags(tags) if tags.contains(&live.tag) => {}
+            Condition::Tags(_) => return Err(TrickleRefusal::ConditionFailed),
+        }
+        let theirs = fragment.credentials.as_ref();
+        if theirs.is_some_and(|theirs| theirs.ufrag != live.ufrag) {
+            return Err(TrickleRefusal::Restart);
+        }
+        for candidate in fragment.candidates() {
+            if let Err(error) = engine.add_candidate(now, live.link, candidate) {
+                tracing::debug!("a publisher's candidate was passed over: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Something happened on the publisher's link.
+    pub(super) fn event(&mut self, now: Instant, event: EngineEvent) {
+        match event {
+            EngineEvent::Packet { packet, .. } => self.ingest.packet(now, packet),
+            EngineEvent::SenderReport {
+                track, ntp, rtp, ..
+            } => {
+                self.ingest.sender_report(now, track, ntp, rtp);
+            }
+            EngineEvent::Connected { .. } => tracing::info!("the publisher is connected"),
+            EngineEvent::Closed { reason, .. } => {
+                tracing::info!("the publisher is gone ({reason})");
+                self.session = None;
+                self.ingest.end();
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn want_key_frame(&mut self, now: Instant, track: TrackIndex) {
+        self.ingest.want_key_frame(now, track);
+    }
+
+    pub(super) fn handle_tick(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|at| at <= now) {
+            self.ingest.handle_tick(now);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.ingest.deadline()
+    }
+
+    /// Hands on what the ingest wants done; false if there was nothing.
+    pub(super) fn pump(&mut self, now: Instant, node: &mut Node, engine: &mut Engine) -> bool {
+        let mut any = false;
+        while let Some(output) = self.ingest.poll_output() {
+            any = true;
+            let link = self.session.as_ref().map(|session| session.link);
+            let input = match (output, link) {
+                (IngestOutput::Tracks(info), _) => Input::Control(PeerInput::Tracks(info)),
+                (IngestOutput::Packets(packets), _) => Input::Source(packets),
+                (IngestOutput::Clock { track, ntp, rtp }, _) => {
+                    Input::SourceClock { track, ntp, rtp }
+                }
+                (IngestOutput::Idle(idle), _) => Input::SourceIdle(idle),
+                (IngestOutput::RequestPackets { track, seqs }, Some(link)) => {
+                    engine.request_packets(now, link, track, &seqs);
+                    continue;
+                }
+                (IngestOutput::RequestKeyFrame { track }, Some(link)) => {
+                    engine.request_key_frame(now, link, track);
+                    continue;
+                }
+                (_, None) => continue,
+            };
+            node.handle(now, input);
+        }
+        any
+    }
+}

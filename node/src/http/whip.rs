@@ -1,0 +1,350 @@
+//! `POST /whip` (RFC 9725): where OBS, ffmpeg, GStreamer and browsers publish.
+
+mod reply;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LINK, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use banyan::wire::trickle::{self, Fragment};
+use data_encoding::BASE32_NOPAD;
+use tokio::sync::{mpsc, oneshot};
+
+use self::reply::{plain, with_cors};
+use crate::broadcast::epoch_now;
+use crate::driver::Command;
+use crate::driver::publisher::{Condition, PublisherCommand, Refusal, SessionId, TrickleRefusal};
+use crate::rtc::{EngineError, SdpError};
+use crate::whip_token::Token;
+
+/// The media type of session descriptions.
+const SDP: &str = "application/sdp";
+
+/// Header fields of RFC 9725 that the `http` crate has no names for.
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// Most entity tags read in an `If-Match` field. Clients send one.
+const MAX_TAGS: usize = 8;
+
+/// What the endpoint is made of.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// To the media thread.
+    pub commands: mpsc::Sender<Command>,
+    /// Who shows it may publish.
+    pub token: Arc<Token>,
+    /// STUN servers to tell publishers of.
+    pub ice_servers: Vec<String>,
+}
+
+/// `/whip`, and a resource for each publisher below it.
+pub(super) fn routes(endpoint: Endpoint) -> Router {
+    Router::new()
+        .route("/whip", post(publish).options(describe_endpoint))
+        .route(
+            "/whip/{session}",
+            axum::routing::patch(trickle)
+                .delete(end)
+                .options(describe_session),
+        )
+        .layer(map_response(with_cors))
+        .with_state(endpoint)
+}
+
+async fn describe_endpoint() -> Response {
+    let methods = "POST, OPTIONS";
+    let accepts = [
+        (ACCEPT_POST, SDP),
+        (HeaderName::from_static("allow"), methods),
+    ];
+    let preflight = reply::preflight(methods);
+    (StatusCode::NO_CONTENT, accepts, preflight).into_response()
+}
+
+async fn describe_session() -> Response {
+    let methods = "PATCH, DELETE, OPTIONS";
+    let accepts = [
+        (ACCEPT_PATCH, trickle::MEDIA_TYPE),
+        (HeaderName::from_static("allow"), methods),
+    ];
+    let preflight = reply::preflight(methods);
+    (StatusCode::NO_CONTENT, accepts, preflight).into_response()
+}
+
+async fn publish(
+    State(endpoint): State<Endpoint>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Response> {
+    endpoint.authorize(&headers)?;
+    if !has_type(&headers, SDP) {
+        let reason = "the body of a request to publish is a session description: application/sdp";
+        let answer = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+        return Err(([(ACCEPT_POST, SDP)], answer).into_response());
+    }
+    if !accepts(&headers, SDP) {
+        let reason = "the answer is a session description: application/sdp";
+        return Err(plain(StatusCode::NOT_ACCEPTABLE, reason));
+    }
+    let sdp = text(&body)?;
+    let session: SessionId = rand::random();
+    let answer = endpoint
+        .ask(|reply| PublisherCommand::Offer {
+            session,
+            epoch: epoch_now(),
+            sdp,
+            reply,
+        })
+        .await?;
+    let accepted = answer.map_err(refused)?;
+    let location = format!("/whip/{}", name(session));
+    let tag = format!("\"{}\"", accepted.tag);
+    let fields = [
+        (CONTENT_TYPE, SDP.to_owned()),
+        (LOCATION, location),
+        (ETAG, tag),
+        (ACCEPT_PATCH, trickle::MEDIA_TYPE.to_owned()),
+    ];
+    let mut response = (StatusCode::CREATED, fields, accepted.sdp).into_response();
+    for url in &endpoint.ice_servers {
+        if let Ok(value) = HeaderValue::from_str(&format!("<{url}>; rel=\"ice-server\"")) {
+            response.headers_mut().append(LINK, value);
+        }
+    }
+    Ok(response)
+}
+
+async fn trickle(
+    State(endpoint): State<Endpoint>,
+    Path(session): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Response> {
+    endpoint.authorize(&headers)?;
+    let session = known(&session)?;
+    if !has_type(&headers, trickle::MEDIA_TYPE) {
+        let reason = "the body is an ICE fragment: application/trickle-ice-sdpfrag";
+        let answer = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+        return Err(([(ACCEPT_PATCH, trickle::MEDIA_TYPE)], answer).into_response());
+    }
+    let fragment = Fragment::parse(&text(&body)?)
+        .map_err(|error| plain(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    let condition = condition(&headers);
+    let taken = endpoint
+        .ask(|reply| PublisherCommand::Trickle {
+            session,
+            condition,
+            fragment,
+            reply,
+        })
+        .await?;
+    match taken {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(TrickleRefusal::Gone) => Err(gone()),
+        Err(TrickleRefusal::ConditionMissing) => Err(plain(
+            StatusCode::PRECONDITION_REQUIRED,
+            "send the session's ETag in an If-Match header field",
+        )),
+        Err(TrickleRefusal::ConditionFailed) => Err(plain(
+            StatusCode::PRECONDITION_FAILED,
+            "the session's ETag is another one",
+        )),
+        // RFC 9725 section 4.3.1: of a session that can trickle but not restart.
+        Err(TrickleRefusal::Restart) => Err(plain(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "restarting ICE is not supported: publish anew",
+        )),
+    }
+}
+
+async fn end(
+    State(endpoint): State<Endpoint>,
+    Path(session): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    endpoint.authorize(&headers)?;
+    let session = known(&session)?;
+    let ended = endpoint
+        .ask(|reply| PublisherCommand::End { session, reply })
+        .await?;
+    if ended {
+        Ok(StatusCode::OK.into_response())
+    } else {
+        Err(gone())
+    }
+}
+
+impl Endpoint {
+    /// RFC 6750: without a token the client is asked for one, with a wrong one it is told so.
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), Response> {
+        let shown = headers.get(AUTHORIZATION).map(|value| {
+            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then_some(token.trim())
+        });
+        let (challenge, reason) = match shown {
+            Some(Some(token)) if self.token.is(token) => return Ok(()),
+            Some(Some(_)) => (
+                "Bearer realm=\"whip\", error=\"invalid_token\"",
+                "the bearer token is not this broadcast's",
+            ),
+            _ => (
+                "Bearer realm=\"whip\"",
+                "publishing needs the bearer token that the broadcast printed",
+            ),
+        };
+        let answer = plain(StatusCode::UNAUTHORIZED, reason);
+        Err(([(WWW_AUTHENTICATE, challenge)], answer).into_response())
+    }
+
+    /// Asks the media thread.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> PublisherCommand,
+    ) -> Result<T, Response> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Publisher(command(reply));
+        let ending = || plain(StatusCode::SERVICE_UNAVAILABLE, "the broadcast is ending");
+        self.commands.send(command).await.map_err(|_| ending())?;
+        answer.await.map_err(|_| ending())
+    }
+}
+
+fn refused(refusal: Refusal) -> Response {
+    let reason = |error: &EngineError| error.to_string();
+    match refusal {
+        Refusal::Busy => plain(StatusCode::CONFLICT, "somebody else is publishing"),
+        Refusal::Engine(error) => match &error {
+            EngineError::Sdp(SdpError::TooLarge(_)) => {
+                plain(StatusCode::PAYLOAD_TOO_LARGE, &reason(&error))
+            }
+            EngineError::Sdp(SdpError::Syntax(_) | SdpError::Missing(_)) => {
+                plain(StatusCode::BAD_REQUEST, &reason(&error))
+            }
+            EngineError::Sdp(_) => plain(StatusCode::NOT_ACCEPTABLE, &reason(&error)),
+            EngineError::WebRtc(text) => plain(StatusCode::BAD_REQUEST, text),
+            _ => {
+                let answer = plain(StatusCode::SERVICE_UNAVAILABLE, &reason(&error));
+                ([(RETRY_AFTER, "5")], answer).into_response()
+            }
+        },
+    }
+}
+
+fn gone() -> Response {
+    plain(
+        StatusCode::NOT_FOUND,
+        "there is no such session, or it is over",
+    )
+}
+
+/// The name of a session in its URL.
+fn name(session: SessionId) -> String {
+    BASE32_NOPAD.encode(&session).to_ascii_lowercase()
+}
+
+fn known(name: &str) -> Result<SessionId, Response> {
+    let bytes = BASE32_NOPAD
+        .decode(name.to_ascii_uppercase().as_bytes())
+        .ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(gone)
+}
+
+fn text(body: &Bytes) -> Result<String, Response> {
+    String::from_utf8(body.to_vec())
+        .map_err(|_| plain(StatusCode::BAD_REQUEST, "the body is not UTF-8"))
+}
+
+/// Whether the body is of this media type, whatever its parameters.
+fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// Whether the client takes an answer of this media type.
+fn accepts(headers: &HeaderMap, offered: &str) -> bool {
+    let mut fields = headers.get_all(ACCEPT).iter().peekable();
+    fields.peek().is_none()
+        || fields
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|range| range.split(';').next())
+            .map(str::trim)
+            .any(|range| ["*/*", "application/*", offered].contains(&range))
+}
+
+fn condition(headers: &HeaderMap) -> Condition {
+    let values: Vec<&str> = (headers.get_all(IF_MATCH).iter())
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .take(MAX_TAGS)
+        .collect();
+    if values.is_empty() {
+        Condition::Missing
+    } else if values.contains(&"*") {
+        Condition::Any
+    } else {
+        let tags = values
+            .into_iter()
+            .map(|tag| tag.trim_matches('"').to_owned());
+        Condition::Tags(tags.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter().cloned();
+        pairs
+            .map(|(name, value)| (name, HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn media_types_are_compared_without_parameters() {
+        let sdp = headers(&[(CONTENT_TYPE, "Application/SDP; charset=utf-8")]);
+        assert!(has_type(&sdp, SDP));
+        assert!(!has_type(
+            &headers(&[(CONTENT_TYPE, "application/sdpx")]),
+            SDP
+        ));
+        assert!(!has_type(&headers(&[]), SDP));
+        assert!(accepts(&headers(&[]), SDP));
+        assert!(accepts(&headers(&[(ACCEPT, "text/html, */*;q=0.8")]), SDP));
+        assert!(!accepts(&headers(&[(ACCEPT, "text/html")]), SDP));
+    }
+
+    #[test]
+    fn conditions_are_read() {
+        assert_eq!(condition(&headers(&[])), Condition::Missing);
+        assert_eq!(condition(&headers(&[(IF_MATCH, "*")])), Condition::Any);
+        let tags = condition(&headers(&[(IF_MATCH, "\"a\", \"b\"")]));
+        assert_eq!(tags, Condition::Tags(vec!["a".into(), "b".into()]));
+    }
+
+    #[test]
+    fn a_session_has_one_name() {
+        let session = [7; 16];
+        assert_eq!(known(&name(session)).unwrap(), session);
+        for wrong in ["", "x", "0", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+            assert_eq!(known(wrong).unwrap_err().status(), StatusCode::NOT_FOUND);
+        }
+    }
+}
