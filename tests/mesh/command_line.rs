@@ -39,7 +39,6 @@ fn broadcast(file: impl AsRef<Path>, directory: &TempDir) -> Args {
 fn arguments_that_make_no_sense() {
     let _turn = take_turn();
     refused(Args::of(["fly"]), 2, &["fly"]);
-    refused(Args::of(["broadcast"]), 2, &["file"]);
     refused(Args::of(["relay"]), 2, &["link"]);
     refused(Args::of(["relay", "nonsense"]), 2, &["nonsense"]);
     refused(

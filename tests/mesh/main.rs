@@ -15,3 +15,5 @@ mod stall;
 mod tree;
 mod whep;
 mod whep_conformance;
+mod whip;
+mod whip_conformance;

@@ -19,6 +19,7 @@ pub mod packet_log;
 pub mod page;
 pub mod process;
 pub mod soak;
+pub mod publisher;
 pub mod stats;
 pub mod turn;
 pub mod websocket;
