@@ -132,6 +132,8 @@ pub struct Broadcast {
     /// Places of peers whose session ended a moment ago.
     places: BTreeMap<NodeId, Place>,
     keep_last_until: Option<Instant>,
+    /// Until then links end because the tracks are others, which is no parent's fault.
+    renewed_until: Option<Instant>,
     timers: BTreeSet<(Instant, Timer)>,
     status: Status,
     views: Views,

@@ -260,6 +260,10 @@ pub const COMPLAINTS: usize = 3;
 /// How long a parent gets no new children after that.
 pub const PARENT_SHUNNED: Duration = Duration::from_secs(30);
 
+/// How long after a change of tracks the loss of a parent is nobody's fault: all links of the tree
+/// are made anew, level by level, and a handshake may be tried twice.
+pub const RENEWAL: Duration = Duration::from_secs(5);
+
 /// How long a refusal of a parent stands if no report of it comes first: two reports.
 pub const PARENT_REFUSED: Duration = Duration::from_secs(2);
 

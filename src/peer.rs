@@ -125,7 +125,7 @@ impl Peer {
                 self.drop_child(now, link);
             }
             PeerInput::Player { link, request } => self.player_asks(now, link, request),
-            PeerInput::Tracks(info) => self.set_tracks(info),
+            PeerInput::Tracks(info) => self.set_tracks(now, info),
             PeerInput::Tick => {}
             PeerInput::Leave => self.leave(now),
         }

@@ -133,6 +133,9 @@ impl Broadcast {
         let Some(parent) = self.members.get(&lost.parent).map(|parent| parent.handle) else {
             return was_edge || was_former;
         };
+        if self.renewed_until.is_some_and(|until| now < until) {
+            return was_edge || was_former;
+        }
         let until = match lost.reason {
             LostReason::Unreachable | LostReason::Unusable => None,
             LostReason::Silent | LostReason::Closed => Some(now + PARENT_AVOIDED),

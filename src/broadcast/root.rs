@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::status::Status;
 use super::{Arrival, Broadcast, BroadcastCounters};
 use crate::id::{NodeId, StreamId};
-use crate::limits::ROOT_GRACE;
+use crate::limits::{RENEWAL, ROOT_GRACE};
 use crate::tree::Tree;
 use crate::wire::announcement::SignedStreamInfo;
 use crate::wire::tracker::{ErrorCode, Publish, ServerMessage, StreamState};
@@ -53,6 +53,7 @@ impl Broadcast {
             queue: Default::default(),
             places: Default::default(),
             keep_last_until: None,
+            renewed_until: None,
             timers: Default::default(),
             status: Status::default(),
             views: Default::default(),
@@ -139,13 +140,18 @@ impl Broadcast {
                 return;
             }
         };
-        if info.epoch != self.epoch {
-            let text = "the tracks belong to another epoch than the published one";
+        if info.epoch < self.epoch {
+            let text = "the tracks belong to an earlier epoch than the published one";
             self.send_error(from, ErrorCode::Unexpected, text);
             return;
         }
         if self.info.as_ref() == Some(&signed) {
             return;
+        }
+        // Other tracks: links that stand carry the old ones, so everybody makes a new one.
+        if info.epoch > self.epoch {
+            self.epoch = info.epoch;
+            self.renewed_until = self.info.is_some().then(|| now + RENEWAL);
         }
         self.info = Some(signed);
         if self.state != StreamState::Live {

@@ -186,18 +186,23 @@ impl Peer {
     }
 
     /// A root's tracks: signed, and told to the tracker.
-    pub(super) fn set_tracks(&mut self, info: StreamInfo) {
-        let Role::Root { key, .. } = &self.config.role else {
+    pub(super) fn set_tracks(&mut self, now: Instant, info: StreamInfo) {
+        let Role::Root { key, epoch, .. } = &mut self.config.role else {
             return;
         };
+        *epoch = info.epoch;
         match SignedStreamInfo::sign(&info, key) {
             Ok(signed) => {
                 self.signed = Some(signed.clone());
-                self.info = Some(info.clone());
-                self.outputs.push_back(PeerOutput::Tracks(info));
+                let renewed = self.info.replace(info.clone()).is_some();
+                // First of all, so that nobody is sent here with a description of the old tracks.
                 if self.session.is_ready() {
                     self.tell_tracker(ClientMessage::Info(signed));
                 }
+                if renewed {
+                    self.leave_former_children(now);
+                }
+                self.outputs.push_back(PeerOutput::Tracks(info));
             }
             Err(error) => self.event(PeerEvent::Failed(error.to_string())),
         }
@@ -450,11 +455,7 @@ impl Peer {
                 self.media = super::MediaView::default();
                 if renewed {
                     self.leave_former_parents();
-                    // Their session descriptions are of the former tracks.
-                    for child in self.children.links() {
-                        self.send(child, PeerMessage::Bye);
-                        self.drop_child(now, child);
-                    }
+                    self.leave_former_children(now);
                 }
                 self.outputs.push_back(PeerOutput::Tracks(info));
             }
@@ -464,6 +465,14 @@ impl Peer {
                 )));
                 self.lose_parent(now, link, LostReason::Unusable);
             }
+        }
+    }
+
+    /// The session descriptions of their links are of the former tracks.
+    fn leave_former_children(&mut self, now: Instant) {
+        for child in self.children.links() {
+            self.send(child, PeerMessage::Bye);
+            self.drop_child(now, child);
         }
     }
 

@@ -6,6 +6,7 @@ mod world;
 
 mod joining;
 mod losing_a_parent;
+mod other_tracks;
 mod packets;
 mod tracker_away;
 mod waiting;

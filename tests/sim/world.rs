@@ -179,27 +179,33 @@ impl World {
 
     /// The root tells its tracks and its source begins.
     pub fn begin_show(&mut self) {
+        // Close to a wrap of the 16 bits that travel.
+        self.tell_tracks(1, 0x1_ff00);
+        self.playing = true;
+        self.schedule(Duration::ZERO, Happening::VideoFrame(0));
+        self.schedule(Duration::ZERO, Happening::AudioFrame(0));
+    }
+
+    /// The root tells the tracks of an epoch, whose numbers begin at `first_seq`.
+    pub fn tell_tracks(&mut self, epoch: u64, first_seq: ExtSeq) {
         let track = |codec, ssrc, first_seq| TrackInfo {
             codec,
             fmtp: String::new(),
             ssrc,
             first_seq,
         };
-        // Close to a wrap of the 16 bits that travel.
+        let ssrc = epoch as u32 * 10;
         let tracks = vec![
-            track(Codec::Vp8, 1, 0x1_ff00),
-            track(Codec::Opus, 2, 0x1_fff0),
+            track(Codec::Vp8, ssrc, first_seq),
+            track(Codec::Opus, ssrc + 1, first_seq + 0xf0),
         ];
         let info = StreamInfo {
-            epoch: Epoch(1),
+            epoch: Epoch(epoch),
             tracks,
             cname: "world".into(),
         };
         let root = self.root;
         self.feed(root, Input::Control(PeerInput::Tracks(info)));
-        self.playing = true;
-        self.schedule(Duration::ZERO, Happening::VideoFrame(0));
-        self.schedule(Duration::ZERO, Happening::AudioFrame(0));
     }
 
     /// A native node joins.

@@ -19,7 +19,7 @@ use banyan::wire::trickle::{self, Fragment};
 use data_encoding::BASE32_NOPAD;
 use tokio::sync::{mpsc, oneshot};
 
-use self::reply::{plain, with_cors};
+use self::reply::{Refused, plain, with_cors};
 use crate::broadcast::epoch_now;
 use crate::driver::Command;
 use crate::driver::publisher::{Condition, PublisherCommand, Refusal, SessionId, TrickleRefusal};
@@ -85,16 +85,16 @@ async fn publish(
     State(endpoint): State<Endpoint>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     endpoint.authorize(&headers)?;
     if !has_type(&headers, SDP) {
         let reason = "the body of a request to publish is a session description: application/sdp";
         let answer = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
-        return Err(([(ACCEPT_POST, SDP)], answer).into_response());
+        return Err(([(ACCEPT_POST, SDP)], answer).into_response().into());
     }
     if !accepts(&headers, SDP) {
         let reason = "the answer is a session description: application/sdp";
-        return Err(plain(StatusCode::NOT_ACCEPTABLE, reason));
+        return Err(plain(StatusCode::NOT_ACCEPTABLE, reason).into());
     }
     let sdp = text(&body)?;
     let session: SessionId = rand::random();
@@ -129,13 +129,15 @@ async fn trickle(
     Path(session): Path<String>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     endpoint.authorize(&headers)?;
     let session = known(&session)?;
     if !has_type(&headers, trickle::MEDIA_TYPE) {
         let reason = "the body is an ICE fragment: application/trickle-ice-sdpfrag";
         let answer = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
-        return Err(([(ACCEPT_PATCH, trickle::MEDIA_TYPE)], answer).into_response());
+        return Err(([(ACCEPT_PATCH, trickle::MEDIA_TYPE)], answer)
+            .into_response()
+            .into());
     }
     let fragment = Fragment::parse(&text(&body)?)
         .map_err(|error| plain(StatusCode::BAD_REQUEST, &error.to_string()))?;
@@ -150,20 +152,23 @@ async fn trickle(
         .await?;
     match taken {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Err(TrickleRefusal::Gone) => Err(gone()),
+        Err(TrickleRefusal::Gone) => Err(gone().into()),
         Err(TrickleRefusal::ConditionMissing) => Err(plain(
             StatusCode::PRECONDITION_REQUIRED,
             "send the session's ETag in an If-Match header field",
-        )),
+        )
+        .into()),
         Err(TrickleRefusal::ConditionFailed) => Err(plain(
             StatusCode::PRECONDITION_FAILED,
             "the session's ETag is another one",
-        )),
+        )
+        .into()),
         // RFC 9725 section 4.3.1: of a session that can trickle but not restart.
         Err(TrickleRefusal::Restart) => Err(plain(
             StatusCode::UNPROCESSABLE_ENTITY,
             "restarting ICE is not supported: publish anew",
-        )),
+        )
+        .into()),
     }
 }
 
@@ -171,7 +176,7 @@ async fn end(
     State(endpoint): State<Endpoint>,
     Path(session): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     endpoint.authorize(&headers)?;
     let session = known(&session)?;
     let ended = endpoint
@@ -180,13 +185,13 @@ async fn end(
     if ended {
         Ok(StatusCode::OK.into_response())
     } else {
-        Err(gone())
+        Err(gone().into())
     }
 }
 
 impl Endpoint {
     /// RFC 6750: without a token the client is asked for one, with a wrong one it is told so.
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), Response> {
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let shown = headers.get(AUTHORIZATION).map(|value| {
             let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
             scheme
@@ -205,19 +210,21 @@ impl Endpoint {
             ),
         };
         let answer = plain(StatusCode::UNAUTHORIZED, reason);
-        Err(([(WWW_AUTHENTICATE, challenge)], answer).into_response())
+        Err(([(WWW_AUTHENTICATE, challenge)], answer)
+            .into_response()
+            .into())
     }
 
     /// Asks the media thread.
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> PublisherCommand,
-    ) -> Result<T, Response> {
+    ) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Publisher(command(reply));
         let ending = || plain(StatusCode::SERVICE_UNAVAILABLE, "the broadcast is ending");
         self.commands.send(command).await.map_err(|_| ending())?;
-        answer.await.map_err(|_| ending())
+        Ok(answer.await.map_err(|_| ending())?)
     }
 }
 
@@ -254,18 +261,18 @@ fn name(session: SessionId) -> String {
     BASE32_NOPAD.encode(&session).to_ascii_lowercase()
 }
 
-fn known(name: &str) -> Result<SessionId, Response> {
+fn known(name: &str) -> Result<SessionId, Refused> {
     let bytes = BASE32_NOPAD
         .decode(name.to_ascii_uppercase().as_bytes())
         .ok();
     bytes
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(gone)
+        .ok_or_else(|| gone().into())
 }
 
-fn text(body: &Bytes) -> Result<String, Response> {
+fn text(body: &Bytes) -> Result<String, Refused> {
     String::from_utf8(body.to_vec())
-        .map_err(|_| plain(StatusCode::BAD_REQUEST, "the body is not UTF-8"))
+        .map_err(|_| plain(StatusCode::BAD_REQUEST, "the body is not UTF-8").into())
 }
 
 /// Whether the body is of this media type, whatever its parameters.
@@ -342,9 +349,12 @@ mod tests {
     #[test]
     fn a_session_has_one_name() {
         let session = [7; 16];
-        assert_eq!(known(&name(session)).unwrap(), session);
+        assert_eq!(known(&name(session)).ok(), Some(session));
         for wrong in ["", "x", "0", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
-            assert_eq!(known(wrong).unwrap_err().status(), StatusCode::NOT_FOUND);
+            assert_eq!(
+                known(wrong).err().unwrap().into_response().status(),
+                StatusCode::NOT_FOUND
+            );
         }
     }
 }

@@ -125,9 +125,29 @@ fn only_the_root_describes_tracks_and_only_signed_and_of_its_epoch() {
     assert_eq!(world.errors(viewer), [(ErrorCode::Unexpected, false)]);
     world.say(root, ClientMessage::Info(signed(&other, 1)));
     assert_eq!(world.errors(root), [(ErrorCode::BadSignature, false)]);
-    world.say(root, ClientMessage::Info(signed(&key, 2)));
+    world.say(root, ClientMessage::Info(signed(&key, 0)));
     assert_eq!(world.errors(root), [(ErrorCode::Unexpected, false)]);
     assert_eq!(world.status().info, before);
+}
+
+#[test]
+fn other_tracks_are_a_later_epoch_and_no_parent_is_blamed_for_its_links() {
+    let (mut world, root) = World::live(1);
+    let (viewer, order) = world.placed(1, 0);
+    let signed = SignedStreamInfo::sign(&info(2), &world.key).unwrap();
+    world.inbox.clear();
+    world.say(root, ClientMessage::Info(signed.clone()));
+    assert_eq!(world.errors(root), []);
+    assert_eq!(world.status().info, Some(signed));
+    assert_eq!(world.status().state, StreamState::Live);
+    // The root ended the link of the former tracks; its only child comes back to it at once.
+    let again = world.place(viewer, 2, lost(order.parent, LostReason::Closed));
+    assert_eq!(again.parent, root.node);
+    // A root that comes back after its session broke continues the later epoch.
+    world.disconnect(root);
+    let root = world.native(0, 1);
+    world.publish(root, 2);
+    assert_eq!(world.parent_of(viewer), Some(root.node));
 }
 
 #[test]

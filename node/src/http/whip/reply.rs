@@ -10,6 +10,22 @@ use axum::response::{IntoResponse, Response};
 /// How long a browser may keep the answer to a preflight: a day.
 const PREFLIGHT_SECONDS: &str = "86400";
 
+/// An answer that says no.
+#[derive(Debug)]
+pub(super) struct Refused(Box<Response>);
+
+impl From<Response> for Refused {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
 /// A reason for people.
 pub(super) fn plain(status: StatusCode, reason: &str) -> Response {
     (status, format!("{reason}\n")).into_response()
