@@ -11,11 +11,13 @@ use tokio::sync::oneshot;
 use super::recording::{Recording, RecordingError, Summary};
 use crate::driver::Sink;
 
-/// Records the first epoch it sees: a later one has other tracks or another numbering and does not
-/// fit into the same file.
+/// Records a stream. A later epoch has other tracks and does not fit into the same file, so it goes
+/// into one of its own: `NAME-2.EXT` and so on.
 #[derive(Debug)]
 pub struct Recorder {
     path: PathBuf,
+    /// Which file this is, from 1.
+    part: u32,
     state: State,
     outcome: Option<oneshot::Sender<Result<Summary, RecordingError>>>,
 }
@@ -41,6 +43,7 @@ impl Recorder {
         let (sender, receiver) = oneshot::channel();
         let recorder = Self {
             path: path.to_owned(),
+            part: 1,
             state: State::Waiting,
             outcome: Some(sender),
         };
@@ -58,22 +61,39 @@ impl Recorder {
         self.tell(result);
     }
 
-    /// Ends the recording on a thread of its own: the media thread does not wait for a disk.
-    fn close_aside(&mut self) {
+    /// Ends one part and begins the next. The end waits for the disk on a thread of its own.
+    fn next_part(&mut self, info: &StreamInfo) {
         let State::Recording(recording) = std::mem::replace(&mut self.state, State::Closed) else {
             return;
         };
-        let outcome = self.outcome.take();
-        let finish = move || {
-            let result = recording.finish();
-            if let Some(outcome) = outcome {
-                // As in `tell`.
-                let _ = outcome.send(result);
-            }
+        let finish = move || match recording.finish() {
+            Ok(summary) => summary.log(),
+            Err(error) => tracing::error!("a part of the recording: {error}"),
         };
         let thread = std::thread::Builder::new().name("recording-end".into());
         if let Err(error) = thread.spawn(finish) {
-            tracing::error!("the recording could not be ended: {error}");
+            tracing::error!("a part of the recording could not be ended: {error}");
+        }
+        self.part += 1;
+        let mut path = part_path(&self.path, self.part);
+        // Matroska takes every codec.
+        if Recording::check(&path, &info.tracks).is_err() {
+            path.set_extension("mkv");
+        }
+        tracing::warn!(
+            "the stream has other tracks now; the recording goes on in {}",
+            path.display()
+        );
+        self.begin(&path, info);
+    }
+
+    fn begin(&mut self, path: &Path, info: &StreamInfo) {
+        match Recording::create(path, &info.tracks) {
+            Ok(recording) => self.state = State::Recording(recording),
+            Err(error) => {
+                self.state = State::Closed;
+                self.tell(Err(error));
+            }
         }
     }
 
@@ -88,20 +108,11 @@ impl Recorder {
 impl Sink for Recorder {
     fn tracks(&mut self, info: &StreamInfo) {
         match self.state {
-            State::Waiting => match Recording::create(&self.path, &info.tracks) {
-                Ok(recording) => self.state = State::Recording(recording),
-                Err(error) => {
-                    self.state = State::Closed;
-                    self.tell(Err(error));
-                }
-            },
-            State::Recording(_) => {
-                tracing::warn!(
-                    "the broadcast began anew; the recording {} ends with its first part",
-                    self.path.display()
-                );
-                self.close_aside();
+            State::Waiting => {
+                let path = self.path.clone();
+                self.begin(&path, info);
             }
+            State::Recording(_) => self.next_part(info),
             State::Closed => {}
         }
     }
@@ -135,13 +146,30 @@ impl Outcome {
             .0
             .await
             .context("the recording ended without a word")??;
-        tracing::info!(
-            "recorded {} frames, {} packets lost",
-            summary.frames.iter().sum::<u64>(),
-            summary.lost.iter().sum::<u64>() + summary.overflow
-        );
+        summary.log();
         Ok(())
     }
+}
+
+impl Summary {
+    fn log(&self) {
+        tracing::info!(
+            "recorded {} frames, {} packets lost",
+            self.frames.iter().sum::<u64>(),
+            self.lost.iter().sum::<u64>() + self.overflow
+        );
+    }
+}
+
+/// `show.mp4` as `show-2.mp4`.
+fn part_path(path: &Path, part: u32) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{part}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 /// Waits for the early end of a recording; for ever where there is none.
@@ -149,11 +177,24 @@ pub async fn failed(outcome: Option<&mut Outcome>) -> anyhow::Error {
     match outcome {
         Some(Outcome(receiver)) => match receiver.await {
             Ok(Err(error)) => error.into(),
-            Ok(Ok(_)) => {
-                anyhow::anyhow!("the recording has ended because the broadcast began anew")
-            }
+            // It ends when the program does.
+            Ok(Ok(_)) => std::future::pending().await,
             Err(_) => anyhow::anyhow!("the recording ended without a word"),
         },
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_numbered_before_the_extension() {
+        assert_eq!(
+            part_path(Path::new("/a/x.y.mp4"), 2),
+            Path::new("/a/x.y-2.mp4")
+        );
+        assert_eq!(part_path(Path::new("show"), 3), Path::new("show-3"));
     }
 }
