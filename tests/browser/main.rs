@@ -2,7 +2,6 @@
 
 mod autoplay;
 mod lan;
-mod publishers;
 mod states;
 mod viewers;
 mod whep;

