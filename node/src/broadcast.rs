@@ -154,7 +154,7 @@ async fn broadcast(
             Media::Publisher(token) => Some(IngestSetup {
                 listen: Listen::From(SocketAddr::from((Ipv4Addr::UNSPECIFIED, WHIP_PORT))),
                 token: Arc::clone(token),
-                ice_servers: options.embedded.tracker_ice_server.clone(),
+                ice_servers: options.embedded.stun_servers(),
                 publisher: PublisherConfig {
                     epoch,
                     ntp: ntp_of(since_unix_epoch()),

@@ -14,6 +14,7 @@ use url::Url;
 use crate::demo::FOLLOW_STDIN;
 use crate::embedded_tracker::{self, Settings as TrackerSettings};
 use crate::load::options::Load;
+use crate::whip_token;
 
 /// Peer-to-peer live video: broadcast, watch or help to carry a stream.
 ///
@@ -33,14 +34,15 @@ pub struct Cli {
 /// How the settings of `banyan` are layered.
 pub const LAYERS: config::Settings = config::Settings {
     prefix: "BANYAN_",
-    // What a tracker inside a broadcast shares with it; the tests'; the converter; the demo's
-    // word to its relays.
+    // What a tracker inside a broadcast shares with it; the tests'; the converter; the publisher's
+    // token, which is no setting, so that nothing prints it; the demo's word to its relays.
     foreign: &[
         "BANYAN_TRACKER_CONFIG",
         "BANYAN_TRACKER_LOG",
         "BANYAN_TEST_",
         "BANYAN_SEED",
         "BANYAN_FFMPEG",
+        whip_token::VARIABLE,
         FOLLOW_STDIN,
     ],
     shown: embedded_tracker::shown,
@@ -86,7 +88,7 @@ pub struct Broadcast {
     pub key: Option<PathBuf>,
     /// The bearer token for publishers, made when the file does not exist [default: beside the
     /// stream's key]. The variable BANYAN_WHIP_TOKEN sets the token itself.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "demo"])]
+    #[arg(long, value_name = "FILE")]
     pub whip_token_file: Option<PathBuf>,
     /// What the watch page calls the stream.
     #[arg(long, value_name = "TEXT", default_value = "",

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use banyan::wire::tracker::IceServer;
 use banyan_operator::config::{augment_prefixed, read_prefixed};
 use banyan_tracker::Server;
 use banyan_tracker::config::Settings as Own;
@@ -17,6 +18,17 @@ const PREFIX: &str = "tracker";
 /// Every setting of the tracker, as `--tracker-...`.
 #[derive(Debug, Clone)]
 pub struct Settings(Own);
+
+impl Settings {
+    /// The STUN servers that were named; those with a password are the peers' alone.
+    pub fn stun_servers(&self) -> Vec<String> {
+        let servers = self.0.ice_server.iter().cloned().map(IceServer::from);
+        servers
+            .filter(|server| server.credential.is_none())
+            .flat_map(|server| server.urls)
+            .collect()
+    }
+}
 
 impl Args for Settings {
     fn augment_args(command: Command) -> Command {

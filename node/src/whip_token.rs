@@ -10,7 +10,7 @@ use data_encoding::BASE32_NOPAD;
 use rand::Rng;
 
 /// Sets the token itself, for containers.
-const VARIABLE: &str = "BANYAN_WHIP_TOKEN";
+pub const VARIABLE: &str = "BANYAN_WHIP_TOKEN";
 
 /// Shortest token that is taken: below it guessing is worth a try.
 const MIN_LENGTH: usize = 8;

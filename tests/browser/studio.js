@@ -1,0 +1,66 @@
+// A small studio: the stamp of tests/media/README.md drawn on a canvas, a tone, and WHIP.
+window.studio = (() => {
+  const canvas = document.createElement("canvas");
+  canvas.width = 640;
+  canvas.height = 360;
+  const context = canvas.getContext("2d");
+  let number = 0;
+  setInterval(() => {
+    number = (number + 1) % 300;
+    context.fillStyle = `hsl(${number} 60% 40%)`;
+    context.fillRect(0, 0, 640, 344);
+    const bits = [1, 0];
+    for (let bit = 15; bit >= 0; bit--) bits.push((number >> bit) & 1);
+    bits.push(bits.slice(2).reduce((sum, bit) => sum + bit, 0) % 2, 0);
+    bits.forEach((bit, block) => {
+      context.fillStyle = bit ? "white" : "black";
+      context.fillRect(block * 32, 344, 32, 16);
+    });
+  }, 33);
+  const audio = new AudioContext();
+  const tone = audio.createOscillator();
+  const sink = audio.createMediaStreamDestination();
+  tone.connect(sink);
+  tone.start();
+  const picture = canvas.captureStream(30).getVideoTracks()[0];
+  picture.contentHint = "detail";
+  let connection, resource, authorization;
+
+  const publish = async (url, token, codec) => {
+    authorization = { Authorization: `Bearer ${token}` };
+    connection = new RTCPeerConnection();
+    const options = { direction: "sendonly" };
+    connection.addTransceiver(sink.stream.getAudioTracks()[0], options);
+    const video = connection.addTransceiver(picture, options);
+    const known = RTCRtpSender.getCapabilities("video").codecs;
+    video.setCodecPreferences(known.filter((known) => known.mimeType === `video/${codec}`));
+    await connection.setLocalDescription();
+    const answer = await fetch(url, {
+      method: "POST",
+      headers: { ...authorization, "Content-Type": "application/sdp" },
+      body: connection.localDescription.sdp,
+    });
+    if (answer.status !== 201) return `${answer.status} ${await answer.text()}`;
+    resource = new URL(answer.headers.get("Location"), url);
+    await connection.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+    for (let wait = 0; wait < 200 && connection.connectionState !== "connected"; wait++)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    return connection.connectionState;
+  };
+
+  const stop = async () => {
+    const answer = await fetch(resource, { method: "DELETE", headers: authorization });
+    connection.close();
+    return answer.status;
+  };
+
+  const estimate = async () => {
+    for (const report of (await connection.getStats()).values())
+      if (report.type === "candidate-pair" && report.availableOutgoingBitrate)
+        return report.availableOutgoingBitrate;
+    return 0;
+  };
+
+  return { publish, stop, estimate };
+})();
+true;
