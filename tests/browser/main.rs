@@ -2,6 +2,7 @@
 
 mod autoplay;
 mod lan;
+mod matrix;
 mod publishers;
 mod states;
 mod viewers;

@@ -17,7 +17,7 @@ use crate::browser_is_there;
 const LIP_SYNC_MS: f64 = 80.0;
 
 /// Serves the page from an origin of its own; its address.
-fn foreign_site() -> String {
+pub(crate) fn foreign_site() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {

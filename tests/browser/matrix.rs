@@ -1,0 +1,131 @@
+//! Publishers x players: whatever sends the stream, every kind of player gets all of it, in order
+//! and in time.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+
+use banyan_tests::binaries::binary;
+use banyan_tests::chromium::Launch;
+use banyan_tests::mesh::{Args, Broadcast, Node};
+use banyan_tests::page::{Page, assert_advancing, beep_after_flash, median};
+use banyan_tests::process::Process;
+use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::workspace::TempDir;
+use banyan_tests::{media, secs};
+
+use crate::browser_is_there;
+use crate::whep::foreign_site;
+
+/// Largest distance of a flash and its beep (ITU-R BT.1359; `viewers.rs`).
+const LIP_SYNC_MS: f64 = 80.0;
+
+/// Beeps that count, the last ones: a browser brings picture and sound together over some seconds.
+const SETTLED: usize = 5;
+
+/// How long everybody plays, in seconds.
+const PLAYED: u32 = 9;
+
+/// Plays a broadcast in all four players at once, and judges each.
+fn assert_plays_everywhere(directory: &TempDir, root: &Broadcast, extension: &str, ffmpeg: &Path) {
+    let own = directory.join(format!("own.{extension}"));
+    let args = Node::args(directory, "own", "watch", &root.link).with("--record", &own);
+    let mut recorder = Node::start(directory, "own", args);
+
+    let foreign = directory.join(format!("foreign.{extension}"));
+    let args = Args::of(["load", &root.link])
+        .with("--viewers", "1")
+        .with("--duration", PLAYED.to_string())
+        .with("--record", &foreign);
+    let mut load = Process::start("load", binary("banyan"), args);
+
+    let page = Page::open(&root.link, Launch::default());
+    let endpoint = format!("{}/whep/{}", root.tracker, root.stream);
+    let site = format!("{}?endpoint={endpoint}", foreign_site());
+    let whep = Page::open(&site, Launch::default());
+
+    let pages = [("page", page), ("WHEP in Chromium", whep)];
+    for (_, page) in &pages {
+        // Picture and sound of a fast start need a moment to find each other.
+        page.wait_for_frames(60, secs(15));
+        page.begin_listening();
+    }
+    sleep(secs(u64::from(PLAYED)));
+    for (name, page) in &pages {
+        let frames = page.frames();
+        let fewest = (PLAYED * media::FRAME_RATE * 4 / 5) as usize;
+        assert!(frames.len() > fewest, "{name}: {} pictures", frames.len());
+        assert_advancing(&frames);
+        assert_in_sync(name, &beep_after_flash(&frames, &page.heard()));
+    }
+    assert_eq!(recorder.process.interrupt(), Some(0));
+    assert_eq!(load.wait(secs(20)), Some(0), "{}", load.stderr());
+    for (name, file) in [("recording", &own), ("WHEP on another stack", &foreign)] {
+        let decoded = media::decode(ffmpeg, file);
+        assert_eq!(decoded.jumps, 0, "{name}: {decoded:?}");
+        let fewest = ((PLAYED - 1) * media::FRAME_RATE) as usize;
+        assert!(decoded.frames > fewest, "{name}: {decoded:?}");
+        assert_in_sync(name, &media::beep_after_flash(ffmpeg, file));
+    }
+}
+
+fn assert_in_sync(player: &str, offsets: &[f64]) {
+    assert!(offsets.len() >= SETTLED, "{player}: only {offsets:?}");
+    let offset = median(&offsets[offsets.len() - SETTLED..]);
+    assert!(
+        offset.abs() <= LIP_SYNC_MS,
+        "{player}: beep {offset} ms after the flash: {offsets:?}"
+    );
+}
+
+/// The tools of every test here, or why it is skipped.
+fn tools() -> Option<PathBuf> {
+    if !browser_is_there() {
+        return None;
+    }
+    let ffmpeg = media::ffmpeg();
+    if ffmpeg.is_none() {
+        skip("there is no ffmpeg to judge recordings");
+    }
+    ffmpeg
+}
+
+fn file(directory: &TempDir, file: &Path) -> Broadcast {
+    let args = Broadcast::args_on(directory, "127.0.0.1:0".parse().unwrap(), file);
+    Broadcast::start(directory, args)
+}
+
+#[test]
+fn an_h264_file_plays_everywhere() {
+    let _turn = take_turn();
+    let Some(ffmpeg) = tools() else { return };
+    let directory = TempDir::new();
+    let root = file(&directory, &media::clip_mp4());
+    assert_plays_everywhere(&directory, &root, "mp4", &ffmpeg);
+}
+
+#[test]
+fn a_vp8_file_plays_everywhere() {
+    let _turn = take_turn();
+    let Some(ffmpeg) = tools() else { return };
+    let directory = TempDir::new();
+    let root = file(&directory, &media::clip_webm());
+    assert_plays_everywhere(&directory, &root, "webm", &ffmpeg);
+}
+
+#[test]
+fn an_aac_file_plays_everywhere() {
+    let _turn = take_turn();
+    let Some(ffmpeg) = tools() else { return };
+    let directory = TempDir::new();
+    let aac = directory.join("aac.mp4");
+    let converted = Command::new(&ffmpeg)
+        .args(["-v", "error", "-i"])
+        .arg(media::clip_mp4())
+        .args(["-c:v", "copy", "-c:a", "aac"])
+        .arg(&aac)
+        .status();
+    assert!(converted.unwrap().success());
+    let root = file(&directory, &aac);
+    assert_plays_everywhere(&directory, &root, "mp4", &ffmpeg);
+}
