@@ -23,6 +23,7 @@ mod engine;
 mod feedback;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod keys;
 mod link;
 mod media;
 mod reception;

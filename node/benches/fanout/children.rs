@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use banyan_node::rtc::{Engine, EngineEvent};
+use banyan_node::rtc::{CloseReason, Engine, EngineEvent};
 use quinn_udp::{RecvMeta, UdpSocketState};
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -189,6 +189,9 @@ async fn live(
                 EngineEvent::Connected { .. } => {
                     connected = true;
                     say(&News::Connected { child: number })?;
+                }
+                EngineEvent::Closed { reason, .. } if reason == CloseReason::Remote => {
+                    return Ok(());
                 }
                 EngineEvent::Closed { reason, .. } => anyhow::bail!("closed: {reason:?}"),
                 _ => {}

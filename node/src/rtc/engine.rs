@@ -14,6 +14,7 @@ use banyan::relay::packet::{Packet, TrackIndex};
 use bytes::BytesMut;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rtc::crypto::RTCCryptoProvider;
 use rtc::dtls::crypto::Certificate;
 use rtc::peer_connection::certificate::RTCCertificate;
 
@@ -49,6 +50,7 @@ pub struct Engine {
     handshakes: VecDeque<Handshake>,
     reflexive: Reflexive,
     certificate: RTCCertificate,
+    provider: Arc<dyn RTCCryptoProvider>,
     fingerprint: String,
     public_addr: Option<IpAddr>,
     loopback: LoopbackCandidates,
@@ -104,6 +106,7 @@ impl Engine {
             handshakes: VecDeque::new(),
             reflexive: Reflexive::new(),
             certificate,
+            provider,
             fingerprint,
             public_addr: config.public_addr,
             loopback: config.loopback,

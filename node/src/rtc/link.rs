@@ -1,35 +1,37 @@
 //! One link: a peer connection of the WebRTC crate, and what the engine knows beside it.
 
 mod channels;
+mod outgoing;
 mod setup;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan::id::LinkKey;
-use banyan::limits::{MAX_CANDIDATES, MAX_PEER_MESSAGE};
-use banyan::relay::packet::{Packet, TrackIndex};
+use banyan::limits::MAX_CANDIDATES;
 use bytes::BytesMut;
+use rtc::crypto::RTCCryptoProvider;
 use rtc::interceptor::Packet as Tapped;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
-use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
+use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
-use rtc::rtcp::Packet as Rtcp;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use rtc::srtp::context::Context;
 
 use super::checks::{Budget, Targets};
 use super::congestion::Arrivals;
 use super::demux::{Demux, Stun, is_dtls, is_stun};
 use super::feedback;
+use super::keys::Exported;
 use super::media::Media;
 use super::sdp::LocalTransport;
 use super::socket::Datagram;
 use super::tap::Inbox;
-use super::{Channel, CloseReason, EngineError, EngineEvent, MessageData};
+use super::{CloseReason, EngineEvent};
 use channels::{Channels, message_data};
 
 pub(super) use setup::{CONNECT_TIME, Ciphers, Seed};
@@ -37,13 +39,6 @@ pub(super) use setup::{CONNECT_TIME, Ciphers, Seed};
 /// ICE checks while connecting: this often at first, less often when that did not help. The
 /// crate's own 200 ms make every link 200 ms late.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Bytes a link may have waiting for a full socket. Past that, packets are dropped as a full
-/// router would: repair and key frames are the node's business.
-const MAX_QUEUED: usize = 1024 * 1024;
-
-/// Bytes a link may have unacknowledged on its data channels before it is given up.
-const MAX_UNACKNOWLEDGED: usize = 1024 * 1024;
 
 /// Media datagrams in a row that could not be decrypted, after which the link is given up: half a
 /// second of video. Each SRTP session counts sequence-number rollovers for itself (RFC 3711 section
@@ -102,8 +97,14 @@ pub(super) struct Link {
     early: Vec<String>,
     ice_up: bool,
     secure: bool,
-    /// The peer's address in use.
-    path: Option<SocketAddr>,
+    /// The addresses in use, ours and the peer's.
+    path: Option<(IpAddr, SocketAddr)>,
+    /// Whether we begin the handshake; not known for links that we offer.
+    client: Option<bool>,
+    provider: Arc<dyn RTCCryptoProvider>,
+    exported: Exported,
+    /// Encrypts media beside the connection, where the cipher allows.
+    sender: Option<Context>,
     reporter: u32,
     next_report: Option<Instant>,
     checking_since: Instant,
@@ -301,7 +302,10 @@ impl Link {
                 _ => {}
             },
             RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
-                RTCPeerConnectionState::Connected => self.secure = true,
+                RTCPeerConnectionState::Connected => {
+                    self.secure = true;
+                    self.sender = self.exported.sender(self.client, self.provider.as_ref());
+                }
                 RTCPeerConnectionState::Failed => {
                     let reason = self.failure();
                     self.ended.get_or_insert(reason);
@@ -328,7 +332,10 @@ impl Link {
     pub(super) fn drain(&mut self, now: Instant, demux: &mut Demux, budget: &mut Budget) {
         self.dirty = false;
         while let Some(message) = self.connection.poll_write() {
-            let to = message.transport.peer_addr;
+            let (local, to) = (
+                message.transport.local_addr.ip(),
+                message.transport.peer_addr,
+            );
             let bytes = message.message;
             // A link without channels has no other way to tell that the peer said goodbye: the
             // connection answers a close_notify it could decrypt, and tells nobody.
@@ -342,16 +349,11 @@ impl Link {
                     continue;
                 }
                 demux.sent(now, self.key, self.born, to, &bytes);
-            } else if self.path != Some(to) {
-                self.path = Some(to);
+            } else if self.path != Some((local, to)) {
+                self.path = Some((local, to));
                 demux.claim(now, self.key, self.born, to);
             }
-            if self.queued + bytes.len() > MAX_QUEUED {
-                continue;
-            }
-            self.queued += bytes.len();
-            let local = message.transport.local_addr.ip();
-            self.queue.push_back(Datagram {
+            self.enqueue(Datagram {
                 local,
                 peer: to,
                 bytes,
@@ -387,104 +389,5 @@ impl Link {
         } else {
             CHECK_INTERVAL * 15
         }
-    }
-
-    pub(super) fn send_packets(&mut self, now: Instant, packets: &[Arc<Packet>]) {
-        if !self.connected() {
-            return;
-        }
-        for packet in packets {
-            if let Some(packet) = self.media.send(packet) {
-                self.write(now, RTCMessage::RtpPacket(String::new(), packet));
-            }
-        }
-    }
-
-    pub(super) fn send_sender_report(
-        &mut self,
-        now: Instant,
-        track: TrackIndex,
-        ntp: u64,
-        rtp: u32,
-    ) {
-        let cname = &self.cname;
-        if let Some(track) = self.media.track(track) {
-            let report = feedback::sender_report(now, track, ntp, rtp, cname);
-            self.send_rtcp(now, report);
-        }
-    }
-
-    pub(super) fn request_packets(&mut self, now: Instant, track: TrackIndex, seqs: &[u16]) {
-        if let Some(ssrc) = self.media.track(track).map(|t| t.line.ssrc) {
-            for nack in feedback::nacks(self.reporter, ssrc, seqs) {
-                self.send_rtcp(now, vec![nack]);
-            }
-        }
-    }
-
-    pub(super) fn request_key_frame(&mut self, now: Instant, track: TrackIndex) {
-        if let Some(ssrc) = self.media.track(track).map(|t| t.line.ssrc) {
-            self.send_rtcp(now, vec![feedback::picture_loss(self.reporter, ssrc)]);
-        }
-    }
-
-    fn send_rtcp(&mut self, now: Instant, packets: Vec<Box<dyn Rtcp>>) {
-        if self.secure {
-            self.write(now, RTCMessage::RtcpPacket(String::new(), packets));
-        }
-    }
-
-    fn write(&mut self, now: Instant, message: RTCMessage) {
-        if let Err(error) = self
-            .connection
-            .handle_write(TaggedRTCMessage { now, message })
-        {
-            tracing::debug!(%error, "send");
-        }
-        self.dirty = true;
-    }
-
-    /// Sends a message, unless its channel is not open.
-    pub(super) fn send_message(
-        &mut self,
-        now: Instant,
-        channel: Channel,
-        data: MessageData,
-    ) -> Result<(), EngineError> {
-        let size = match &data {
-            MessageData::Text(text) => text.len(),
-            MessageData::Binary(bytes) => bytes.len(),
-        };
-        if size > MAX_PEER_MESSAGE {
-            return Err(EngineError::MessageTooLarge(size));
-        }
-        let Some(channels) = self.channels.as_ref().filter(|_| self.connected()) else {
-            return Ok(());
-        };
-        let Some(mut channel) = self.connection.data_channel(channels.id(channel)) else {
-            return Ok(());
-        };
-        if channel.outstanding_bytes() > MAX_UNACKNOWLEDGED {
-            self.ended.get_or_insert(CloseReason::Stalled);
-            return Ok(());
-        }
-        // Only what goes through the channel itself counts as outstanding.
-        let sent = match data {
-            MessageData::Text(text) => channel.send_text(now, text),
-            MessageData::Binary(bytes) => channel.send(now, BytesMut::from(bytes)),
-        };
-        if let Err(error) = sent {
-            tracing::debug!(%error, "message");
-        }
-        self.dirty = true;
-        Ok(())
-    }
-
-    /// Says goodbye; what is left to send is in the queue afterwards.
-    pub(super) fn close(&mut self, now: Instant, demux: &mut Demux, budget: &mut Budget) {
-        if let Err(error) = self.connection.close() {
-            tracing::debug!(%error, "close");
-        }
-        self.drain(now, demux, budget);
     }
 }

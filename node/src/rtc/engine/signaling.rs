@@ -252,6 +252,7 @@ impl Engine {
             born: self.born,
             local,
             certificate: &self.certificate,
+            provider: &self.provider,
             ciphers,
             reporter: self.reporter,
             addresses: &self.addresses.1,

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan::id::LinkKey;
 use banyan::limits::{MAX_CANDIDATES, MAX_PEER_MESSAGE};
+use rtc::crypto::RTCCryptoProvider;
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as Profile;
 use rtc::interceptor::{Registry, Slot};
 use rtc::peer_connection::RTCPeerConnectionBuilder;
@@ -20,6 +22,7 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use super::channels::Channels;
 use super::{CHECK_INTERVAL, Link, Stage};
 use crate::rtc::checks::Targets;
+use crate::rtc::keys::{Exported, Keys};
 use crate::rtc::media::Media;
 use crate::rtc::sdp::{LocalTransport, Remote, Setup, transport_only};
 use crate::rtc::tap::{Inbox, SLOT, Tap};
@@ -62,6 +65,7 @@ pub(in crate::rtc) struct Seed<'a> {
     pub(in crate::rtc) born: u64,
     pub(in crate::rtc) local: LocalTransport,
     pub(in crate::rtc) certificate: &'a RTCCertificate,
+    pub(in crate::rtc) provider: &'a Arc<dyn RTCCryptoProvider>,
     pub(in crate::rtc) ciphers: Ciphers,
     /// Our RTCP source identifier.
     pub(in crate::rtc) reporter: u32,
@@ -96,6 +100,7 @@ impl Link {
             RTCDtlsRole::Server
         };
         let mut link = Self::new(now, seed, role, remote.channels.is_some())?;
+        link.client = Some(role == RTCDtlsRole::Client);
         let offer = RTCSessionDescription::offer(transport_only(remote, remote.setup))?;
         link.connection.set_remote_description(now, offer)?;
         let answer = link.connection.create_answer(None)?;
@@ -118,6 +123,8 @@ impl Link {
             ],
             Ciphers::GcmOnly => vec![Profile::Srtp_Aead_Aes_128_Gcm],
         };
+        let exported = Exported::default();
+        let keys = Keys::new(Arc::clone(seed.provider), exported.clone());
         let message = SctpMaxMessageSize::Bounded(MAX_PEER_MESSAGE as u32);
         let settings = SettingEngineBuilder::new()
             .with_ice_credentials(seed.local.ufrag.clone(), seed.local.pwd.clone())
@@ -128,6 +135,7 @@ impl Link {
             .with_srtp_protection_profiles(profiles)
             .with_srtp_replay_protection_window(REPLAY_WINDOW)
             .with_sctp_max_message_size(message)
+            .with_crypto_provider(Arc::new(keys))
             .build();
         let configuration = RTCConfigurationBuilder::new()
             .with_certificates(vec![seed.certificate.clone()])
@@ -167,6 +175,10 @@ impl Link {
             ice_up: false,
             secure: false,
             path: None,
+            client: None,
+            provider: Arc::clone(seed.provider),
+            exported,
+            sender: None,
             reporter: seed.reporter,
             next_report: None,
             checking_since: now,
