@@ -190,9 +190,10 @@ async fn live(
                     connected = true;
                     say(&News::Connected { child: number })?;
                 }
-                EngineEvent::Closed { reason, .. } if reason == CloseReason::Remote => {
-                    return Ok(());
-                }
+                EngineEvent::Closed {
+                    reason: CloseReason::Remote,
+                    ..
+                } => return Ok(()),
                 EngineEvent::Closed { reason, .. } => anyhow::bail!("closed: {reason:?}"),
                 _ => {}
             }
