@@ -68,7 +68,7 @@ pub enum Asked<P> {
     Print(String),
 }
 
-/// Why a program does not run. Its exit code is [`Refusal::exit_code`].
+/// Why a program does not run. [`tell`](Self::tell) gives its exit code.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
