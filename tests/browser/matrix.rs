@@ -7,9 +7,11 @@ use std::thread::sleep;
 
 use banyan_tests::binaries::binary;
 use banyan_tests::chromium::Launch;
+use banyan_tests::foreign::publisher::Publisher;
 use banyan_tests::mesh::{Args, Broadcast, Node};
 use banyan_tests::page::{Page, assert_advancing, beep_after_flash, median};
 use banyan_tests::process::Process;
+use banyan_tests::publisher::{can_publish, publish, waiting, waiting_args};
 use banyan_tests::turn::{skip, take_turn};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs};
@@ -128,4 +130,27 @@ fn an_aac_file_plays_everywhere() {
     assert!(converted.unwrap().success());
     let root = file(&directory, &aac);
     assert_plays_everywhere(&directory, &root, "mp4", &ffmpeg);
+}
+
+#[test]
+fn what_ffmpeg_publishes_plays_everywhere() {
+    let _turn = take_turn();
+    let Some(ffmpeg) = tools() else { return };
+    if !can_publish(&ffmpeg) {
+        return skip("this ffmpeg does not publish through WHIP");
+    }
+    let directory = TempDir::new();
+    let (root, whip) = waiting(&directory, waiting_args(&directory));
+    let _publisher = publish(&ffmpeg, &whip, &media::clip_mp4());
+    assert_plays_everywhere(&directory, &root, "mp4", &ffmpeg);
+}
+
+#[test]
+fn what_another_stack_publishes_plays_everywhere() {
+    let _turn = take_turn();
+    let Some(ffmpeg) = tools() else { return };
+    let directory = TempDir::new();
+    let (root, whip) = waiting(&directory, waiting_args(&directory));
+    let _publisher = Publisher::start(&ffmpeg, &whip.url, &whip.token);
+    assert_plays_everywhere(&directory, &root, "webm", &ffmpeg);
 }

@@ -12,6 +12,7 @@ pub mod api;
 pub mod binaries;
 pub mod chromium;
 pub mod figures;
+pub mod foreign;
 pub mod media;
 pub mod mesh;
 pub mod network;

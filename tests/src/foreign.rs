@@ -1,0 +1,3 @@
+//! Peers on a WebRTC stack that is not ours: the `webrtc` crate's asynchronous API.
+
+pub mod publisher;
