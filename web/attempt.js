@@ -13,6 +13,7 @@
  * @property {number} stillMs
  * @property {number | null} rtt
  * @property {boolean} flows
+ * @property {boolean} reached whether ICE found a way to the parent
  */
 
 export class Attempt {
