@@ -14,7 +14,7 @@ use banyan_tests::process::Process;
 use banyan_tests::publisher::{can_publish, publish, waiting, waiting_args};
 use banyan_tests::turn::{skip, take_turn};
 use banyan_tests::workspace::TempDir;
-use banyan_tests::{media, secs};
+use banyan_tests::{media, secs, wait_for};
 
 use crate::browser_is_there;
 use crate::whep::foreign_site;
@@ -97,6 +97,13 @@ fn file(directory: &TempDir, file: &Path) -> Broadcast {
     Broadcast::start(directory, args)
 }
 
+/// Standard players are turned away before there is anything to play.
+fn wait_for_show(root: &Broadcast) {
+    wait_for("the publisher's first packets", secs(20), || {
+        (!root.packet_log().is_empty()).then_some(())
+    });
+}
+
 #[test]
 fn an_h264_file_plays_everywhere() {
     let _turn = take_turn();
@@ -142,6 +149,7 @@ fn what_ffmpeg_publishes_plays_everywhere() {
     let directory = TempDir::new();
     let (root, whip) = waiting(&directory, waiting_args(&directory));
     let _publisher = publish(&ffmpeg, &whip, &media::clip_mp4());
+    wait_for_show(&root);
     assert_plays_everywhere(&directory, &root, "mp4", &ffmpeg);
 }
 
@@ -152,5 +160,6 @@ fn what_another_stack_publishes_plays_everywhere() {
     let directory = TempDir::new();
     let (root, whip) = waiting(&directory, waiting_args(&directory));
     let _publisher = Publisher::start(&ffmpeg, &whip.url, &whip.token);
+    wait_for_show(&root);
     assert_plays_everywhere(&directory, &root, "webm", &ffmpeg);
 }
