@@ -12,7 +12,6 @@ use banyan::relay::clock::ntp_duration;
 use banyan::relay::packet::{Packet, TrackIndex};
 use banyan::wire::announcement::{StreamInfo, TrackInfo, stream_id};
 use ed25519_dalek::SigningKey;
-use rand::{Rng, RngExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use url::Url;
@@ -27,7 +26,7 @@ use crate::invitation::{self, Publish};
 use crate::rtc::UdpPort;
 use crate::session::{Happened, IngestSetup, NodeSetup, Session};
 use crate::sink::recorder::{self, Recorder};
-use crate::source::ingest::{CNAME, first_seq};
+use crate::source::ingest;
 use crate::source::{MediaClock, PlayEvent, Playback, Source, TrackPacket, play};
 use crate::stream_key;
 use crate::whip_token::Token;
@@ -127,7 +126,11 @@ async fn broadcast(
     };
     let epoch = epoch_now();
     let tracks = match &media {
-        Media::File(source) => Some(describe(source, epoch, &mut rand::rng())),
+        Media::File(source) => {
+            let tracks = source.tracks().iter();
+            let codings = tracks.map(|track| (track.codec, track.fmtp.clone()));
+            Some(ingest::describe(epoch, codings, &mut rand::rng()))
+        }
         Media::Publisher(_) => None,
     };
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
@@ -377,19 +380,4 @@ fn since_unix_epoch() -> Duration {
 /// NTP time (RFC 5905) of a time since the Unix epoch.
 fn ntp_of(since_unix_epoch: Duration) -> u64 {
     (NTP_UNIX_OFFSET << 32).wrapping_add(ntp_duration(since_unix_epoch))
-}
-
-/// The source's tracks as the whole tree will know them.
-fn describe(source: &Source, epoch: Epoch, rng: &mut impl Rng) -> StreamInfo {
-    let tracks = source.tracks().iter().map(|track| TrackInfo {
-        codec: track.codec,
-        fmtp: track.fmtp.clone(),
-        ssrc: rng.random_range(1..u32::MAX),
-        first_seq: first_seq(rng),
-    });
-    StreamInfo {
-        epoch,
-        tracks: tracks.collect(),
-        cname: CNAME.to_owned(),
-    }
 }

@@ -22,8 +22,8 @@ use crate::whep::foreign_site;
 /// Largest distance of a flash and its beep (ITU-R BT.1359; `viewers.rs`).
 const LIP_SYNC_MS: f64 = 80.0;
 
-/// Beeps that count, the last ones: a browser brings picture and sound together over some seconds.
-const SETTLED: usize = 5;
+/// Fewest beeps by which a player is judged.
+const BEEPS: usize = 5;
 
 /// How long everybody plays, in seconds.
 const PLAYED: u32 = 9;
@@ -72,8 +72,8 @@ fn assert_plays_everywhere(directory: &TempDir, root: &Broadcast, extension: &st
 }
 
 fn assert_in_sync(player: &str, offsets: &[f64]) {
-    assert!(offsets.len() >= SETTLED, "{player}: only {offsets:?}");
-    let offset = median(&offsets[offsets.len() - SETTLED..]);
+    assert!(offsets.len() >= BEEPS, "{player}: only {offsets:?}");
+    let offset = median(offsets);
     assert!(
         offset.abs() <= LIP_SYNC_MS,
         "{player}: beep {offset} ms after the flash: {offsets:?}"

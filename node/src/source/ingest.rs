@@ -107,7 +107,9 @@ impl Ingest {
         });
         if !same {
             let later = known.map(|info| Epoch(info.epoch.0 + 1).max(epoch));
-            let info = self.describe(later.unwrap_or(self.first_epoch), tracks);
+            let epoch = later.unwrap_or(self.first_epoch);
+            let codings = tracks.iter().map(|track| (track.codec, track.fmtp.clone()));
+            let info = describe(epoch, codings, &mut self.rng);
             self.lines = (0..)
                 .zip(&info.tracks)
                 .map(|(track, info)| {
@@ -253,29 +255,33 @@ impl Ingest {
             }
         }
     }
+}
 
-    fn describe(&mut self, epoch: Epoch, tracks: &[PublishedTrack]) -> StreamInfo {
-        let rng = &mut self.rng;
-        let tracks = tracks.iter().map(|track| TrackInfo {
-            codec: track.codec,
-            fmtp: track.fmtp.clone(),
-            ssrc: rng.random_range(1..u32::MAX),
-            first_seq: first_seq(rng),
-        });
-        StreamInfo {
-            epoch,
-            tracks: tracks.collect(),
-            cname: CNAME.to_owned(),
-        }
+/// A source's tracks, by codec and format parameters, as the whole tree will know them.
+pub fn describe(
+    epoch: Epoch,
+    codings: impl Iterator<Item = (Codec, String)>,
+    rng: &mut impl rand::Rng,
+) -> StreamInfo {
+    let tracks = codings.map(|(codec, fmtp)| TrackInfo {
+        codec,
+        fmtp,
+        ssrc: rng.random_range(1..u32::MAX),
+        first_seq: first_seq(rng),
+    });
+    StreamInfo {
+        epoch,
+        tracks: tracks.collect(),
+        cname: CNAME.to_owned(),
     }
 }
 
 /// RTCP canonical name of every stream (RFC 3550 section 6.5.1): it tells nothing of its root.
-pub const CNAME: &str = "banyan";
+const CNAME: &str = "banyan";
 
 /// A track's first sequence number: random 16 bits as RFC 3550 section 5.1 asks, with one rollover
 /// behind them, so that no repair ever reaches below zero.
-pub fn first_seq(rng: &mut impl rand::Rng) -> u64 {
+fn first_seq(rng: &mut impl rand::Rng) -> u64 {
     (1 << 16) + u64::from(rng.random::<u16>() >> 1)
 }
 

@@ -215,7 +215,10 @@ async fn publish(
         () = play(&audio, payload_type(&audio_sender).await, begin, SOUND, &clip.sounds) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
-    connection.close().await.unwrap();
+    timeout(PATIENCE, connection.close())
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 fn codec(mime_type: &str, clock_rate: u32, channels: u16) -> RTCRtpCodec {
