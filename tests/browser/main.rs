@@ -5,6 +5,7 @@ mod lan;
 mod matrix;
 mod publishers;
 mod states;
+mod studio;
 mod viewers;
 mod whep;
 

@@ -2,51 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use banyan_tests::chromium::{Chromium, Launch};
+use banyan_tests::chromium::Launch;
 use banyan_tests::mesh::Node;
 use banyan_tests::page::Page;
-use banyan_tests::publisher::{Whip, waiting, waiting_args};
+use banyan_tests::publisher::{waiting, waiting_args};
 use banyan_tests::turn::take_turn;
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{packet_log, secs, stats, wait_for};
 
 use crate::browser_is_there;
-
-/// A page that publishes the test clip's stamp, drawn by itself, and a tone.
-struct Studio {
-    chromium: Chromium,
-    whip: Whip,
-}
-
-impl Studio {
-    fn open(whip: &Whip) -> Self {
-        let chromium = Chromium::start(Launch::default());
-        // Any page without a policy of its own; a broadcast's health is one.
-        chromium.open(&whip.url.replace("/whip", "/healthz"));
-        chromium.evaluate(include_str!("studio.js"));
-        Self {
-            chromium,
-            whip: whip.clone(),
-        }
-    }
-
-    /// Publishes in `codec`, and returns when it is connected.
-    fn publish(&self, codec: &str) {
-        let Whip { url, token } = &self.whip;
-        let call = format!("studio.publish('{url}', '{token}', '{codec}')");
-        assert_eq!(self.chromium.evaluate(&call), "connected");
-    }
-
-    fn stop(&self) {
-        assert_eq!(self.chromium.evaluate("studio.stop()"), 200);
-    }
-
-    /// What its congestion control believes it may send, in bits per second.
-    fn estimate(&self) -> f64 {
-        let estimate = self.chromium.evaluate("studio.estimate()");
-        estimate.as_f64().unwrap_or_default()
-    }
-}
+use crate::studio::Studio;
 
 #[test]
 fn a_page_publishes_and_another_watches() {

@@ -1,9 +1,15 @@
-// A small studio: the stamp of tests/media/README.md drawn on a canvas, a tone, and WHIP.
+// A small studio: the stamp of tests/media/README.md drawn on a canvas, its beep, and WHIP.
 window.studio = (() => {
   const canvas = document.createElement("canvas");
   canvas.width = 640;
   canvas.height = 360;
   const context = canvas.getContext("2d");
+  const audio = new AudioContext();
+  const tone = new OscillatorNode(audio, { frequency: 1000 });
+  const volume = new GainNode(audio, { gain: 0 });
+  const sink = audio.createMediaStreamDestination();
+  tone.connect(volume).connect(sink);
+  tone.start();
   let number = 0;
   setInterval(() => {
     number = (number + 1) % 300;
@@ -16,12 +22,11 @@ window.studio = (() => {
       context.fillStyle = bit ? "white" : "black";
       context.fillRect(block * 32, 344, 32, 16);
     });
-  }, 33);
-  const audio = new AudioContext();
-  const tone = audio.createOscillator();
-  const sink = audio.createMediaStreamDestination();
-  tone.connect(sink);
-  tone.start();
+    if (number % 30 === 0) {
+      volume.gain.setValueAtTime(0.35, audio.currentTime);
+      volume.gain.setValueAtTime(0, audio.currentTime + 0.06);
+    }
+  }, 1000 / 30);
   const picture = canvas.captureStream(30).getVideoTracks()[0];
   picture.contentHint = "detail";
   let connection, resource, authorization;

@@ -66,7 +66,10 @@ pub fn decode(ffmpeg: &Path, file: &Path) -> Decoded {
 }
 
 /// The number stamped into each picture.
-fn stamps(ffmpeg: &Path, file: &Path) -> Vec<u32> {
+///
+/// # Panics
+/// As [`decode`].
+pub fn stamps(ffmpeg: &Path, file: &Path) -> Vec<u32> {
     // The stamp alone: 20 blocks in one row, each averaged into a single grey pixel.
     let stamps = convert(
         ffmpeg,

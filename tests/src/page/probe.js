@@ -26,8 +26,12 @@
   }
 
   function watch(video) {
+    const { frames } = probe;
     const shown = (_now, { expectedDisplayTime }) => {
-      probe.frames.push({ number: stampedNumber(video), at: expectedDisplayTime });
+      const number = stampedNumber(video);
+      // A callback that ran late saw the picture after its own, whose callback comes now.
+      if (number !== null && frames.at(-1)?.number === number) frames.pop();
+      frames.push({ number, at: expectedDisplayTime });
       video.requestVideoFrameCallback(shown);
     };
     video.requestVideoFrameCallback(shown);
@@ -55,33 +59,40 @@
   };
 
   // Begins to listen to what the video plays. A muted element is listened to all the same.
+  // Samples are taken from the track itself, with their own time: a Web Audio graph would add the
+  // delay of its buffers to every beep.
   probe.listen = () => {
     const video = document.querySelector('video[data-active]') ?? document.querySelector('video');
-    const audio = new AudioContext();
-    const analyser = audio.createAnalyser();
-    analyser.fftSize = 8192;
-    audio.createMediaStreamSource(video.captureStream()).connect(analyser);
-    const samples = new Float32Array(analyser.fftSize);
-    const quietBefore = Math.round(audio.sampleRate * 0.02);
-    setInterval(() => {
-      analyser.getFloatTimeDomainData(samples);
-      const now = performance.now();
-      let quiet = 0;
-      for (let i = 0; i < samples.length; i++) {
-        const level = Math.abs(samples[i]);
-        probe.sound.peak = Math.max(probe.sound.peak, level);
-        if (level > 0.05) {
-          if (quiet >= quietBefore) {
-            const at = now - ((samples.length - i) / audio.sampleRate) * 1000;
-            const last = probe.sound.beeps.at(-1) ?? -Infinity;
-            if (at - last > 500) probe.sound.beeps.push(at);
-          }
-          quiet = 0;
-        } else {
-          quiet++;
-        }
-      }
-    }, 20);
-    return audio.state;
+    const [track] = video.captureStream().getAudioTracks();
+    hear(new MediaStreamTrackProcessor({ track }).readable.getReader());
   };
+
+  async function hear(reader) {
+    const { sound } = probe;
+    // The track's clock against the page's: what was never waiting came over soonest.
+    let behind = Infinity;
+    let quiet = 0;
+    for (;;) {
+      const { value: data, done } = await reader.read();
+      if (done) return;
+      behind = Math.min(behind, performance.now() - data.timestamp / 1000);
+      const samples = new Float32Array(data.numberOfFrames);
+      data.copyTo(samples, { planeIndex: 0, format: 'f32-planar' });
+      const start = data.timestamp / 1000 + behind;
+      const { sampleRate } = data;
+      data.close();
+      samples.forEach((sample, i) => {
+        const level = Math.abs(sample);
+        sound.peak = Math.max(sound.peak, level);
+        if (level <= 0.05) {
+          quiet++;
+          return;
+        }
+        const at = start + (i / sampleRate) * 1000;
+        const begins = quiet >= sampleRate * 0.02 && at - (sound.beeps.at(-1) ?? -Infinity) > 500;
+        if (begins) sound.beeps.push(at);
+        quiet = 0;
+      });
+    }
+  }
 })();

@@ -1,0 +1,42 @@
+//! Chromium as a publisher: WHIP with nothing but `fetch` and `RTCPeerConnection`.
+
+use banyan_tests::chromium::{Chromium, Launch};
+use banyan_tests::publisher::Whip;
+
+/// A browser whose page publishes the test clip's stamp and beep, drawn and played by itself.
+pub(crate) struct Studio {
+    chromium: Chromium,
+    whip: Whip,
+}
+
+impl Studio {
+    /// Opens it; nothing is published yet.
+    pub(crate) fn open(whip: &Whip) -> Self {
+        let chromium = Chromium::start(Launch::default());
+        // Any page without a policy of its own; a broadcast's health is one.
+        chromium.open(&whip.url.replace("/whip", "/healthz"));
+        chromium.evaluate(include_str!("studio.js"));
+        Self {
+            chromium,
+            whip: whip.clone(),
+        }
+    }
+
+    /// Publishes in `codec`, and returns when it is connected.
+    pub(crate) fn publish(&self, codec: &str) {
+        let Whip { url, token } = &self.whip;
+        let call = format!("studio.publish('{url}', '{token}', '{codec}')");
+        assert_eq!(self.chromium.evaluate(&call), "connected");
+    }
+
+    /// Ends its session.
+    pub(crate) fn stop(&self) {
+        assert_eq!(self.chromium.evaluate("studio.stop()"), 200);
+    }
+
+    /// What its congestion control believes it may send, in bits per second.
+    pub(crate) fn estimate(&self) -> f64 {
+        let estimate = self.chromium.evaluate("studio.estimate()");
+        estimate.as_f64().unwrap_or_default()
+    }
+}
