@@ -30,9 +30,9 @@ pub const MAX_TRICKLE: usize = 16 * 1024;
 /// Most candidates in one trickle ICE fragment. Chromium on a laptop with VPNs sends about 20.
 pub const MAX_TRICKLE_CANDIDATES: usize = 64;
 
-/// Largest message between two peers in bytes: a session description carried by `Signal` and its
-/// envelope.
-pub const MAX_PEER_MESSAGE: usize = 32 * 1024;
+/// Largest message between two peers in bytes: twice a browser's session description of 7 KB, or a
+/// hello with the longest path and signed description. Every link keeps a buffer of this size.
+pub const MAX_PEER_MESSAGE: usize = 16 * 1024;
 
 /// Longest title in bytes of UTF-8.
 pub const MAX_TITLE: usize = 200;

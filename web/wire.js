@@ -14,7 +14,7 @@ export const MAX_CANDIDATES = 8;
 /** Longest candidate line a tracker takes, in bytes. */
 export const MAX_CANDIDATE = 512;
 /** Largest message taken from another peer, in characters. */
-export const MAX_PEER_MESSAGE = 32 * 1024;
+export const MAX_PEER_MESSAGE = 16 * 1024;
 /** Largest frame taken from the tracker, in characters. */
 export const MAX_TRACKER_FRAME = 256 * 1024;
 
