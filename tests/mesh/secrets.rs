@@ -1,5 +1,5 @@
 //! What must never stand in a log, however talkative it is set: ICE passwords, the stream's key,
-//! TURN credentials.
+//! TURN credentials, the publisher's token.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,7 +11,8 @@ use std::thread;
 use banyan_tests::binaries::binary;
 use banyan_tests::mesh::{Args, START, keygen};
 use banyan_tests::process::Process;
-use banyan_tests::turn::take_turn;
+use banyan_tests::publisher::{Whip, can_publish, publish, waiting_args};
+use banyan_tests::turn::{skip, take_turn};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs, stats};
 
@@ -157,18 +158,62 @@ fn no_secret_is_logged_at_the_most_talkative_level() {
         );
         assert!(secrets.len() >= 4, "the key file holds a key");
         for log in &logs {
-            let text = String::from_utf8_lossy(&std::fs::read(log).unwrap()).to_lowercase();
-            assert!(text.len() > 500, "{} is short: {text}", log.display());
+            assert_silent(log, &secrets);
             if format == "json" {
+                let text = std::fs::read_to_string(log).unwrap();
                 let first = text.lines().next().unwrap();
                 assert!(first.starts_with("{\"timestamp\""), "{first}");
             }
-            for disguise in secrets.iter().flat_map(|secret| disguises(secret)) {
-                let found = text
-                    .lines()
-                    .find(|line| line.contains(&disguise.to_lowercase()));
-                assert!(found.is_none(), "{}: {found:?}", log.display());
-            }
         }
+    }
+}
+
+#[test]
+fn a_publishers_secrets_are_not_logged_either() {
+    let _turn = take_turn();
+    let Some(ffmpeg) = media::ffmpeg().filter(|ffmpeg| can_publish(ffmpeg)) else {
+        return skip("there is no ffmpeg that publishes through WHIP");
+    };
+    let directory = TempDir::new();
+    let log = directory.join("root.log");
+    let file = directory.join("root.stats");
+    let mut root = talkative("root", "banyan", waiting_args(&directory), &log);
+    let endpoint = root.line("whip: ", START);
+    let token = root.line("token: ", START);
+
+    let tap = Tap::before(endpoint.strip_suffix("/whip").unwrap());
+    let whip = |token: &str| Whip {
+        url: format!("{}/whip", tap.address),
+        token: token.to_owned(),
+    };
+    let guess = "a-token-that-somebody-guessed-at";
+    let mut stranger = publish(&ffmpeg, &whip(guess), &media::clip_mp4());
+    assert_ne!(stranger.wait(secs(20)), Some(0));
+    let publisher = publish(&ffmpeg, &whip(&token), &media::clip_mp4());
+    stats::wait_until(&file, "media", secs(30), |s| {
+        s.tracks.iter().any(|track| track.packets > 0)
+    });
+    drop(publisher);
+    assert_eq!(root.interrupt(), Some(0));
+
+    let mut secrets: Vec<Vec<u8>> = tap
+        .passwords()
+        .into_iter()
+        .map(String::into_bytes)
+        .collect();
+    assert!(!secrets.is_empty(), "the answer's password was not heard");
+    secrets.extend([token.into_bytes(), guess.into()]);
+    assert_silent(&log, &secrets);
+}
+
+/// A log says much, and none of `secrets`.
+fn assert_silent(log: &Path, secrets: &[Vec<u8>]) {
+    let text = String::from_utf8_lossy(&std::fs::read(log).unwrap()).to_lowercase();
+    assert!(text.len() > 500, "{} is short: {text}", log.display());
+    for disguise in secrets.iter().flat_map(|secret| disguises(secret)) {
+        let found = text
+            .lines()
+            .find(|line| line.contains(&disguise.to_lowercase()));
+        assert!(found.is_none(), "{}: {found:?}", log.display());
     }
 }
