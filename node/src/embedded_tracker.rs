@@ -74,12 +74,15 @@ impl EmbeddedTracker {
     /// # Errors
     /// When a port cannot be had, or an option cannot be used.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
-        let config = settings.0.clone().resolve()?;
+        let mut config = settings.0.clone().resolve()?;
+        // The certificate names the tracker as others know it, and may be of an authority that
+        // this machine does not.
+        config.loopback = config.tls.is_some();
         let server = Server::start(config)
             .await
             .context("the tracker cannot start")?;
         let url = Url::parse(&server.url()).context("the tracker's URL")?;
-        let local = Url::parse(&server.local_url()).context("the tracker's URL")?;
+        let local = Url::parse(&server.loopback_url()).context("the tracker's URL")?;
         Ok(Self { server, url, local })
     }
 
@@ -88,7 +91,8 @@ impl EmbeddedTracker {
         &self.url
     }
 
-    /// The URL nodes of this machine reach it by, whatever stands between it and the world.
+    /// The URL this process and nodes it starts reach it by, whatever stands between it and the
+    /// world.
     pub fn local_url(&self) -> &Url {
         &self.local
     }

@@ -1,5 +1,6 @@
 //! How a node talks: sockets, files and the tracker's WebSocket around the cores that decide.
 
+mod authorities;
 pub mod broadcast;
 pub mod config;
 pub mod demo;

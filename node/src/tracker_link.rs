@@ -14,7 +14,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 use url::Url;
+
+use crate::authorities::client_config;
 
 /// What native nodes speak (design: bincode).
 const SUBPROTOCOL: &str = "banyan.1.bincode";
@@ -145,7 +148,8 @@ async fn session(
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_TRACKER_FRAME))
         .max_frame_size(Some(MAX_TRACKER_FRAME));
-    let connect = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+    let tls = Connector::Rustls(client_config());
+    let connect = connect_async_tls_with_config(request, Some(config), true, Some(tls));
     let (socket, _) = timeout(CONNECT_TIMEOUT, connect)
         .await
         .with_context(|| format!("the tracker {tracker} did not answer"))?

@@ -46,6 +46,9 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Certificate and key, to serve HTTPS.
     pub tls: Option<TlsFiles>,
+    /// Serve plain HTTP on a port of the loopback interface as well: for the process around this
+    /// tracker, which no certificate names.
+    pub loopback: bool,
     /// Most connections at once.
     pub max_connections: usize,
     /// Most connections at once from one IPv4 address or IPv6 /64; loopback and trusted proxies
@@ -62,6 +65,7 @@ impl Default for Config {
             ice_servers: None,
             trusted_proxies: Vec::new(),
             tls: None,
+            loopback: false,
             max_connections: DEFAULT_MAX_CONNECTIONS as usize,
             max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS as usize,
         }

@@ -25,6 +25,7 @@ const SHUTDOWN: Duration = Duration::from_millis(1800);
 /// A running tracker. Dropping it stops it as well, but waits for nobody.
 pub struct Server {
     http_addr: SocketAddr,
+    loopback: Option<SocketAddr>,
     stun_addr: Option<SocketAddr>,
     secure: bool,
     reload: Arc<Notify>,
@@ -50,6 +51,16 @@ impl Server {
         let listener = listen::tcp(config.listen, DEFAULT_PORT)?;
         let http_addr = listener.local_addr()?;
         let listener = TcpListener::from_std(listener).context("cannot use the TCP socket")?;
+        let beside = if config.loopback {
+            Some(
+                TcpListener::bind((loopback(), 0))
+                    .await
+                    .context("cannot use the loopback interface")?,
+            )
+        } else {
+            None
+        };
+        let loopback = beside.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stopper, lifetime) = lifetime();
 
         let (stun_addr, stun) = start_stun(config.stun, &metrics, &lifetime)?.unzip();
@@ -90,9 +101,17 @@ impl Server {
             metrics,
             lifetime,
         };
+        if let Some(listener) = beside {
+            let plain = Acceptor {
+                tls: None,
+                ..acceptor.clone()
+            };
+            tokio::spawn(plain.run(listener));
+        }
         tokio::spawn(acceptor.run(listener));
         Ok(Self {
             http_addr,
+            loopback,
             stun_addr,
             secure,
             reload,
@@ -125,6 +144,15 @@ impl Server {
             "{scheme}://{}",
             SocketAddr::new(address, self.http_addr.port())
         )
+    }
+
+    /// The URL by which the process around it reaches it: where [`Config::loopback`] was set, in
+    /// plain HTTP, else [`local_url`](Self::local_url).
+    pub fn loopback_url(&self) -> String {
+        match self.loopback {
+            Some(address) => format!("http://{address}"),
+            None => self.local_url(),
+        }
     }
 
     /// The URL it was told it is reached by, else [`local_url`](Self::local_url).

@@ -1,7 +1,6 @@
 //! The WHEP endpoint the players talk to, over HTTP/1.1.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use url::Url;
+
+use crate::authorities::client_config;
 
 /// Time for one request and its answer: placing a viewer takes a round trip to its parent.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -83,15 +83,7 @@ impl Endpoint {
             .with_context(|| format!("looking {host} up"))?
             .next()
             .with_context(|| format!("{host} has no address"))?;
-        let tls = (url.scheme() == "https").then(|| {
-            let roots = RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            };
-            let config = ClientConfig::builder()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            TlsConnector::from(Arc::new(config))
-        });
+        let tls = (url.scheme() == "https").then(|| TlsConnector::from(client_config()));
         Ok(Self { url, addr, tls })
     }
 
@@ -164,7 +156,8 @@ impl Endpoint {
         let stream = TcpStream::connect(self.addr).await.map_err(unreachable)?;
         let stream: Box<dyn Stream> = match &self.tls {
             Some(tls) => {
-                let host = self.url.host_str().unwrap_or_default().to_owned();
+                let host = self.url.host_str().unwrap_or_default();
+                let host = host.trim_matches(['[', ']']).to_owned();
                 let name = ServerName::try_from(host).map_err(unreachable)?;
                 Box::new(tls.connect(name, stream).await.map_err(unreachable)?)
             }

@@ -123,6 +123,7 @@ impl Settings {
             ice_servers: (!ice_servers.is_empty()).then_some(ice_servers),
             trusted_proxies: self.trusted_proxy,
             tls,
+            loopback: false,
             max_connections: self.max_connections as usize,
             max_connections_per_address: self.max_connections_per_address as usize,
         })
