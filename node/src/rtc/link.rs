@@ -1,6 +1,7 @@
 //! One link: a peer connection of the WebRTC crate, and what the engine knows beside it.
 
 mod channels;
+mod flight;
 mod outgoing;
 mod setup;
 
@@ -33,6 +34,7 @@ use super::socket::Datagram;
 use super::tap::Inbox;
 use super::{CloseReason, EngineEvent};
 use channels::{Channels, message_data};
+use flight::Flight;
 
 pub(super) use setup::{CONNECT_TIME, Ciphers, Seed};
 
@@ -97,6 +99,8 @@ pub(super) struct Link {
     early: Vec<String>,
     ice_up: bool,
     secure: bool,
+    /// The handshake's newest flight.
+    flight: Flight,
     /// The addresses in use, ours and the peer's.
     path: Option<(IpAddr, SocketAddr)>,
     /// Whether we begin the handshake; not known for links that we offer.
@@ -153,7 +157,9 @@ impl Link {
             if !self.known_source(peer) {
                 return;
             }
-        } else if !is_dtls(bytes) {
+        } else if is_dtls(bytes) {
+            self.flight.received(now, bytes, self.secure);
+        } else {
             self.unreadable += 1;
         }
         let datagram = TaggedBytesMut {
@@ -208,7 +214,15 @@ impl Link {
             }
         }
         self.send_arrivals(now);
+        self.repeat_flight(now);
         self.fed = true;
+    }
+
+    fn repeat_flight(&mut self, now: Instant) {
+        let datagrams = self.flight.repeat(now, self.secure).to_vec();
+        for (local, peer, bytes) in datagrams {
+            self.enqueue(Datagram { local, peer, bytes });
+        }
     }
 
     /// Whether there is a path, but no common cipher or no end of the handshake yet.
@@ -304,6 +318,7 @@ impl Link {
             RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
                 RTCPeerConnectionState::Connected => {
                     self.secure = true;
+                    self.flight.over();
                     self.sender = self.exported.sender(self.client, self.provider.as_ref());
                 }
                 RTCPeerConnectionState::Failed => {
@@ -349,9 +364,12 @@ impl Link {
                     continue;
                 }
                 demux.sent(now, self.key, self.born, to, &bytes);
-            } else if self.path != Some((local, to)) {
-                self.path = Some((local, to));
-                demux.claim(now, self.key, self.born, to);
+            } else {
+                self.flight.sent(now, local, to, &bytes);
+                if self.path != Some((local, to)) {
+                    self.path = Some((local, to));
+                    demux.claim(now, self.key, self.born, to);
+                }
             }
             self.enqueue(Datagram {
                 local,
@@ -372,7 +390,8 @@ impl Link {
         };
         let over = self.ended.map(|_| now);
         let arrivals = self.media.arrivals.as_ref().and_then(Arrivals::deadline);
-        self.deadline = [next, by, self.next_report, over, arrivals]
+        let flight = self.flight.deadline();
+        self.deadline = [next, by, self.next_report, over, arrivals, flight]
             .into_iter()
             .flatten()
             .min();

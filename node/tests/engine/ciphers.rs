@@ -2,57 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use banyan_node::rtc::{CloseReason, Engine, EngineEvent, PeerClass};
+use banyan_node::rtc::{CloseReason, EngineEvent, PeerClass};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as Profile;
 
-use crate::foreign::Foreign;
-use crate::media::packet;
-use crate::world::{VIDEO, engine, key, run};
+use crate::foreign::{Foreign, until};
+use crate::world::{engine, key, run};
 
 const SHA1_ONLY: [Profile; 1] = [Profile::Srtp_Aes128_Cm_Hmac_Sha1_80];
-const BOTH: [Profile; 2] = [
+pub(crate) const BOTH: [Profile; 2] = [
     Profile::Srtp_Aes128_Cm_Hmac_Sha1_80,
     Profile::Srtp_Aead_Aes_128_Gcm,
 ];
-
-/// Runs both until `done`, sending media once they are connected.
-async fn until(
-    parent: &mut Engine,
-    viewer: &mut Foreign,
-    patience: Duration,
-    mut done: impl FnMut(&[EngineEvent], &Foreign) -> bool,
-) -> Duration {
-    let begin = Instant::now();
-    let mut events = Vec::new();
-    let mut seq = 70_000;
-    while !done(&events, viewer) {
-        assert!(begin.elapsed() < patience, "{events:?} {:?}", viewer.states);
-        parent
-            .wait(Some(Instant::now() + Duration::from_millis(2)))
-            .await;
-        let now = Instant::now();
-        parent.receive(now);
-        parent.handle_timeout(now);
-        let before = events.len();
-        while let Some(event) = parent.poll_event() {
-            events.push(event);
-        }
-        let up: Vec<_> = events
-            .iter()
-            .filter_map(|e| match e {
-                EngineEvent::Connected { link } => Some(*link),
-                _ => None,
-            })
-            .collect();
-        for link in up {
-            parent.send_packets(now, link, &[packet(VIDEO, seq)]);
-            seq += 1;
-        }
-        viewer.turn(&events[before..]);
-        parent.flush(Instant::now());
-    }
-    begin.elapsed()
-}
 
 #[test]
 fn a_browser_without_gcm_gets_media_at_the_second_attempt() {

@@ -89,7 +89,7 @@ fn messages_on_both_channels_both_ways() {
             ),
             (
                 Channel::Control,
-                MessageData::Binary(Bytes::from(vec![3; 30_000])),
+                MessageData::Binary(Bytes::from(vec![3; 16_000])),
             ),
             (Channel::Control, MessageData::Text(String::new())),
         ];

@@ -8,6 +8,7 @@ mod flood;
 mod foreign;
 mod half_open;
 mod hostile;
+mod lossy_handshake;
 mod media;
 mod reflection;
 mod reflexive;

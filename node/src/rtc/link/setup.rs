@@ -20,6 +20,7 @@ use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 
 use super::channels::Channels;
+use super::flight::Flight;
 use super::{CHECK_INTERVAL, Link, Stage};
 use crate::rtc::checks::Targets;
 use crate::rtc::keys::{Exported, Keys};
@@ -174,6 +175,7 @@ impl Link {
             early: Vec::new(),
             ice_up: false,
             secure: false,
+            flight: Flight::default(),
             path: None,
             client: None,
             provider: Arc::clone(seed.provider),
