@@ -1,6 +1,7 @@
 //! The tracker as peers experience it.
 
 mod basics;
+mod crowd;
 mod healing;
 mod links;
 mod players;
