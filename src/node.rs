@@ -209,6 +209,7 @@ impl Node {
             delay: self.peer.delay(),
             up_bytes: self.up_bytes,
             falls: self.relay.as_ref().map_or(0, Relay::falls),
+            source_idle: self.source_idle,
             tracks: self.relay.as_ref().map(Relay::stats).unwrap_or_default(),
         }
     }

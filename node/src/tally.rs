@@ -43,14 +43,31 @@ pub struct Tally {
     pub nacks_sent: u64,
     /// Requests for a key frame by children.
     pub key_frames_asked: u64,
-    /// Requests for a key frame to a parent or the source.
+    /// Requests for a key frame to a parent.
     pub key_frames_sent: u64,
     /// Messages to the tracker that found its queue full.
     pub tracker_messages_lost: u64,
     /// Whether the connection to the tracker stands.
     pub tracker_up: bool,
-    /// Whether the source gives nothing at the moment.
-    pub source_idle: bool,
+    /// At a root that waits for publishers.
+    pub publisher: Option<Publishing>,
+}
+
+/// What has come from publishers since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Publishing {
+    /// Whether one is connected.
+    pub connected: bool,
+    /// Offers that were answered.
+    pub sessions: u64,
+    /// Packets that arrived.
+    pub packets: u64,
+    /// Packets that never did.
+    pub lost: u64,
+    /// Packets that were asked for again.
+    pub nacks_sent: u64,
+    /// Requests for a key frame.
+    pub key_frames_sent: u64,
 }
 
 impl Tally {
@@ -80,14 +97,15 @@ impl Tally {
     pub fn done(&mut self, output: &Output) {
         match output {
             Output::RequestPackets { seqs, .. } => self.nacks_sent += seqs.len() as u64,
-            Output::RequestKeyFrame { .. } | Output::SourceKeyFrame { .. } => {
-                self.key_frames_sent += 1;
-            }
-            Output::Close { link } => {
-                self.open.remove(link);
-            }
+            Output::RequestKeyFrame { .. } => self.key_frames_sent += 1,
+            Output::Close { link } => self.ended_here(*link),
             _ => {}
         }
+    }
+
+    /// This side ends a link.
+    pub fn ended_here(&mut self, link: LinkKey) {
+        self.open.remove(&link);
     }
 
     /// What the program says.
@@ -95,7 +113,6 @@ impl Tally {
         match command {
             Command::TrackerLink(LinkEvent::Up { .. }) => self.tracker_up = true,
             Command::TrackerLink(LinkEvent::Down { .. }) => self.tracker_up = false,
-            Command::SourceIdle(idle) => self.source_idle = *idle,
             _ => {}
         }
     }

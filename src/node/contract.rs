@@ -227,6 +227,8 @@ pub struct Snapshot {
     pub up_bytes: u64,
     /// Times a child was so slow that packets meant for it were dropped.
     pub falls: u64,
+    /// At the root: the source gives nothing at the moment.
+    pub source_idle: bool,
     /// Per track, in the stream's order.
     pub tracks: Vec<(MediaKind, TrackStats)>,
 }

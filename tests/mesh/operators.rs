@@ -3,9 +3,10 @@
 use banyan_tests::api::{self, Response};
 use banyan_tests::mesh::{Broadcast, Node};
 use banyan_tests::process::Process;
-use banyan_tests::turn::take_turn;
+use banyan_tests::publisher::{can_publish, publish, waiting, waiting_args};
+use banyan_tests::turn::{skip, take_turn};
 use banyan_tests::workspace::TempDir;
-use banyan_tests::{secs, wait_for};
+use banyan_tests::{media, secs, wait_for};
 
 /// Where a program with `--listen` answers, as its log says.
 fn door(process: &Process) -> String {
@@ -73,4 +74,48 @@ fn a_node_tells_how_it_is() {
     let answer = until(&at_relay, "/readyz", 503);
     assert!(answer.body.contains("tracker"), "{}", answer.body);
     assert_eq!(api::get(&format!("{at_relay}/healthz")).status, 200);
+}
+
+#[test]
+fn a_root_tells_how_its_publisher_is() {
+    let _turn = take_turn();
+    let Some(ffmpeg) = media::ffmpeg().filter(|ffmpeg| can_publish(ffmpeg)) else {
+        return skip("there is no ffmpeg that publishes");
+    };
+    let directory = TempDir::new();
+    let (_root, whip) = waiting(&directory, waiting_args(&directory));
+    let door = whip.url.strip_suffix("/whip").unwrap();
+    let until_unready = |reason: &str| {
+        wait_for(reason, secs(15), || {
+            let answer = until(door, "/readyz", 503);
+            (answer.body.trim_end() == reason).then_some(())
+        });
+    };
+    until_unready("there is no media yet");
+    let figure = |name: &str| {
+        let text = api::get(&format!("{door}/metrics")).body;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("banyan_{name} ")));
+        let value = line.unwrap_or_else(|| panic!("no {name}: {text}"));
+        value.parse::<f64>().unwrap()
+    };
+    for session in [1.0, 2.0] {
+        let mut publisher = publish(&ffmpeg, &whip, &media::clip_mp4());
+        until(door, "/readyz", 200);
+        wait_for("its packets", secs(10), || {
+            (figure("publisher_packets_total") > 100.0 * session).then_some(())
+        });
+        assert_eq!(figure("publisher_connected"), 1.0);
+        assert_eq!(figure("links"), 1.0);
+        assert_eq!(figure("source_idle"), 0.0);
+        // It says goodbye.
+        publisher.interrupt();
+        until_unready("the source gives nothing at the moment");
+        assert_eq!(figure("source_idle"), 1.0);
+        assert_eq!(figure("publisher_connected"), 0.0);
+        assert_eq!(figure("links"), 0.0);
+        assert_eq!(figure("publisher_sessions_total"), session);
+        assert_eq!(figure("publisher_lost_packets_total"), 0.0);
+    }
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::rtc::{Engine, EngineError, EngineEvent};
 use crate::source::ingest::{Ingest, IngestOutput};
+use crate::tally::{Publishing, Tally};
 
 /// A publisher that sent nothing for this long gives way to a new one: it crashed, or its network
 /// is gone, and it has come back.
@@ -113,6 +114,7 @@ pub(super) struct Publisher {
     ingest: Ingest,
     session: Option<Session>,
     links: u32,
+    counted: Publishing,
 }
 
 #[derive(Debug)]
@@ -132,6 +134,16 @@ impl Publisher {
             ingest: Ingest::new(now, config.ntp, config.epoch, rng),
             session: None,
             links: 0,
+            counted: Publishing::default(),
+        }
+    }
+
+    /// What has come so far.
+    pub(super) fn figures(&self) -> Publishing {
+        Publishing {
+            connected: self.counted.connected && self.session.is_some(),
+            lost: self.ingest.lost(),
+            ..self.counted
         }
     }
 
@@ -139,7 +151,13 @@ impl Publisher {
         self.session.as_ref().is_some_and(|s| s.link == link)
     }
 
-    pub(super) fn command(&mut self, now: Instant, engine: &mut Engine, command: PublisherCommand) {
+    pub(super) fn command(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        tally: &mut Tally,
+        command: PublisherCommand,
+    ) {
         // Who does not wait for the reply any more has hung up.
         match command {
             PublisherCommand::Offer {
@@ -148,7 +166,7 @@ impl Publisher {
                 sdp,
                 reply,
             } => {
-                let result = self.offer(now, engine, session, epoch, &sdp);
+                let result = self.offer(now, engine, tally, session, epoch, &sdp);
                 let _ = reply.send(result);
             }
             PublisherCommand::Trickle {
@@ -165,6 +183,7 @@ impl Publisher {
                 if let Some(gone) = &known {
                     tracing::info!("the publisher has stopped");
                     engine.close(now, gone.link);
+                    tally.ended_here(gone.link);
                     self.ingest.end();
                 }
                 let _ = reply.send(known.is_some());
@@ -176,6 +195,7 @@ impl Publisher {
         &mut self,
         now: Instant,
         engine: &mut Engine,
+        tally: &mut Tally,
         id: SessionId,
         epoch: Epoch,
         sdp: &str,
@@ -195,7 +215,10 @@ impl Publisher {
         if let Some(silent) = self.session.take() {
             tracing::info!("a silent publisher gives way to a new one");
             engine.close(now, silent.link);
+            tally.ended_here(silent.link);
         }
+        self.counted.sessions += 1;
+        self.counted.connected = false;
         self.ingest.begin(epoch, &publication.tracks);
         let names: Vec<&str> = (publication.tracks.iter())
             .map(|track| track.codec.name())
@@ -246,13 +269,19 @@ impl Publisher {
     /// Something happened on the publisher's link.
     pub(super) fn event(&mut self, now: Instant, event: EngineEvent) {
         match event {
-            EngineEvent::Packet { packet, .. } => self.ingest.packet(now, packet),
+            EngineEvent::Packet { packet, .. } => {
+                self.counted.packets += 1;
+                self.ingest.packet(now, packet);
+            }
             EngineEvent::SenderReport {
                 track, ntp, rtp, ..
             } => {
                 self.ingest.sender_report(now, track, ntp, rtp);
             }
-            EngineEvent::Connected { .. } => tracing::info!("the publisher is connected"),
+            EngineEvent::Connected { .. } => {
+                self.counted.connected = true;
+                tracing::info!("the publisher is connected");
+            }
             EngineEvent::Closed { reason, .. } => {
                 tracing::info!("the publisher is gone ({reason})");
                 self.session = None;
@@ -290,10 +319,12 @@ impl Publisher {
                 }
                 (IngestOutput::Idle(idle), _) => Input::SourceIdle(idle),
                 (IngestOutput::RequestPackets { track, seqs }, Some(link)) => {
+                    self.counted.nacks_sent += seqs.len() as u64;
                     engine.request_packets(now, link, track, &seqs);
                     continue;
                 }
                 (IngestOutput::RequestKeyFrame { track }, Some(link)) => {
+                    self.counted.key_frames_sent += 1;
                     engine.request_key_frame(now, link, track);
                     continue;
                 }

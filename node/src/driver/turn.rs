@@ -136,7 +136,7 @@ impl Turn {
             }
             Command::Publisher(command) => {
                 if let Some(publisher) = &mut self.publisher {
-                    publisher.command(now, &mut self.engine, command);
+                    publisher.command(now, &mut self.engine, &mut self.tally, command);
                 }
                 return;
             }
@@ -186,6 +186,7 @@ impl Turn {
         if self.snapshot_at <= now {
             self.snapshot_at = now + SNAPSHOT_INTERVAL;
             let (up, down) = self.engine.traffic();
+            self.tally.publisher = self.publisher.as_ref().map(Publisher::figures);
             let tally = self.tally.clone();
             let figures = (self.node.snapshot(), Traffic { up, down, tally });
             self.notify(Notice::Snapshot(Box::new(figures)));

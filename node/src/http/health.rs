@@ -17,7 +17,7 @@ use banyan_operator::process::Process;
 use tokio::sync::watch;
 
 use crate::driver::Traffic;
-use crate::tally::{CLOSE_REASONS, Tally};
+use crate::tally::{CLOSE_REASONS, Publishing, Tally};
 
 /// The newest figures of the node.
 pub type Figures = Option<Arc<(Snapshot, Traffic)>>;
@@ -58,7 +58,7 @@ fn unready(snapshot: &Snapshot, tally: &Tally) -> Option<&'static str> {
         Some("the node has no parent")
     } else if snapshot.tracks.iter().all(|(_, stats)| stats.packets == 0) {
         Some("there is no media yet")
-    } else if tally.source_idle {
+    } else if snapshot.source_idle {
         Some("the source gives nothing at the moment")
     } else {
         None
@@ -78,6 +78,9 @@ async fn metrics(State(room): State<Room>) -> impl IntoResponse {
 fn describe(snapshot: &Snapshot, traffic: &Traffic, text: &mut Exposition) {
     describe_place(snapshot, text);
     describe_links(&traffic.tally, text);
+    if let Some(publishing) = &traffic.tally.publisher {
+        describe_publisher(publishing, text);
+    }
     text.counter("sent_bytes_total", "UDP payload bytes sent", traffic.up);
     text.counter(
         "received_bytes_total",
@@ -159,6 +162,11 @@ fn describe_place(snapshot: &Snapshot, text: &mut Exposition) {
         snapshot.children.len(),
     );
     text.gauge("slots", "Children the node can serve", snapshot.slots);
+    text.gauge(
+        "source_idle",
+        "1 while the source of a broadcast gives nothing",
+        u8::from(snapshot.source_idle),
+    );
     text.counter(
         "heals_total",
         "Parents the node has replaced",
@@ -172,11 +180,6 @@ fn describe_links(tally: &Tally, text: &mut Exposition) {
         "tracker_up",
         "1 while the connection to the tracker stands",
         u8::from(tally.tracker_up),
-    );
-    text.gauge(
-        "source_idle",
-        "1 while the source of a broadcast gives nothing",
-        u8::from(tally.source_idle),
     );
     let counters = [
         (
@@ -201,7 +204,7 @@ fn describe_links(tally: &Tally, text: &mut Exposition) {
         ),
         (
             "key_frame_requests_sent_total",
-            "Requests for a key frame to a parent or the source",
+            "Requests for a key frame to a parent",
             tally.key_frames_sent,
         ),
         (
@@ -240,6 +243,44 @@ fn describe_links(tally: &Tally, text: &mut Exposition) {
     }
 }
 
+fn describe_publisher(publishing: &Publishing, text: &mut Exposition) {
+    text.gauge(
+        "publisher_connected",
+        "1 while a publisher is connected",
+        u8::from(publishing.connected),
+    );
+    let counters = [
+        (
+            "publisher_sessions_total",
+            "Offers of publishers that were answered",
+            publishing.sessions,
+        ),
+        (
+            "publisher_packets_total",
+            "Packets that came from publishers",
+            publishing.packets,
+        ),
+        (
+            "publisher_lost_packets_total",
+            "Packets of publishers that never came",
+            publishing.lost,
+        ),
+        (
+            "publisher_nack_sent_packets_total",
+            "Packets that were asked for again at publishers",
+            publishing.nacks_sent,
+        ),
+        (
+            "publisher_key_frame_requests_sent_total",
+            "Requests for a key frame to publishers",
+            publishing.key_frames_sent,
+        ),
+    ];
+    for (name, help, value) in counters {
+        text.counter(name, help, value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +299,7 @@ mod tests {
             delay: Duration::from_millis(12),
             up_bytes: 0,
             falls: 0,
+            source_idle: false,
             tracks: vec![(MediaKind::Video, TrackStats::default())],
         };
         let mut text = Exposition::default();

@@ -69,6 +69,7 @@ pub struct Ingest {
     /// What they are told with the first packet.
     coming: Option<StreamInfo>,
     lines: Vec<Line>,
+    lost: u64,
     wall: WallClock,
     /// Somebody publishes.
     live: bool,
@@ -87,6 +88,7 @@ impl Ingest {
             info: None,
             coming: None,
             lines: Vec::new(),
+            lost: 0,
             wall: WallClock::new(now, ntp),
             live: false,
             idle: false,
@@ -190,6 +192,11 @@ impl Ingest {
         [lines, self.idle_at()].into_iter().flatten().min()
     }
 
+    /// Packets of publishers that never came.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<IngestOutput> {
         self.outputs.pop_front()
@@ -223,6 +230,7 @@ impl Ingest {
                 }
                 packets.extend(ready.packets);
             }
+            self.lost += self.lines[index].take_lost();
             if !packets.is_empty() {
                 self.announce();
                 self.outputs.push_back(IngestOutput::Packets(packets));

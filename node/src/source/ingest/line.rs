@@ -77,6 +77,11 @@ impl Line {
         }
     }
 
+    /// Packets given up since the last call.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.reorder.lost)
+    }
+
     /// Pictures refer to what is lost: none goes out before the next key frame.
     fn close(&mut self) {
         if is_video(self.codec) {

@@ -46,6 +46,8 @@ pub(super) struct Reorder {
     highest: u64,
     waiting: BTreeMap<u64, ReceivedPacket>,
     missing: BTreeMap<u64, Missing>,
+    /// Packets given up since somebody asked.
+    pub(super) lost: u64,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl Reorder {
             highest: 0,
             waiting: BTreeMap::new(),
             missing: BTreeMap::new(),
+            lost: 0,
         }
     }
 
@@ -116,6 +119,7 @@ impl Reorder {
             return None;
         }
         self.next = Some(first);
+        self.lost += first - next;
         self.missing = self.missing.split_off(&first);
         Some(Next::Lost)
     }
