@@ -161,6 +161,11 @@ pub enum EngineEvent {
         /// The link.
         link: LinkKey,
     },
+    /// A publisher's new ICE session is connected and carries everything from here on.
+    Restarted {
+        /// The link.
+        link: LinkKey,
+    },
     /// The link is gone and its key is free again. Not told of links that were closed by us.
     Closed {
         /// The link.
@@ -235,6 +240,7 @@ impl EngineEvent {
             | Self::Answer { link, .. }
             | Self::LocalCandidate { link, .. }
             | Self::Connected { link }
+            | Self::Restarted { link }
             | Self::Closed { link, .. }
             | Self::Message { link, .. }
             | Self::Packet { link, .. }
@@ -319,6 +325,9 @@ pub enum EngineError {
     /// The link is not at the point where this makes sense.
     #[error("link {} of {} is not waiting for an answer", .0.link, .0.child)]
     NotWaiting(LinkKey),
+    /// The link must be connected for this.
+    #[error("link {} of {} is not connected yet", .0.link, .0.child)]
+    NotConnected(LinkKey),
     /// The session description was refused.
     #[error(transparent)]
     Sdp(#[from] SdpError),

@@ -29,7 +29,7 @@ window.studio = (() => {
   }, 1000 / 30);
   const picture = canvas.captureStream(30).getVideoTracks()[0];
   picture.contentHint = "detail";
-  let connection, resource, authorization;
+  let connection, resource, authorization, tag;
 
   const publish = async (url, token, codec) => {
     authorization = { Authorization: `Bearer ${token}` };
@@ -47,6 +47,7 @@ window.studio = (() => {
     });
     if (answer.status !== 201) return `${answer.status} ${await answer.text()}`;
     resource = new URL(answer.headers.get("Location"), url);
+    tag = answer.headers.get("ETag");
     await connection.setRemoteDescription({ type: "answer", sdp: await answer.text() });
     for (let wait = 0; wait < 200 && connection.connectionState !== "connected"; wait++)
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -59,6 +60,62 @@ window.studio = (() => {
     return answer.status;
   };
 
+  const patch = (version, body) =>
+    fetch(resource, {
+      method: "PATCH",
+      headers: {
+        ...authorization,
+        ...(version && { "If-Match": version }),
+        "Content-Type": "application/trickle-ice-sdpfrag",
+      },
+      body,
+    });
+
+  const credentials = (sdp) => sdp.match(/a=ice-(ufrag|pwd):\S+/g).slice(0, 2);
+
+  // The transport's name and address of this end.
+  const path = async () => {
+    const reports = await connection.getStats();
+    const transport = [...reports.values()].find((report) => report.type === "transport");
+    const pair = reports.get(transport.selectedCandidatePairId);
+    const { port } = reports.get(pair.localCandidateId);
+    return { name: transport.iceLocalUsernameFragment, port, state: pair.state };
+  };
+
+  // Restarts ICE as RFC 9725 section 4.3.3 says; what a client would see of it.
+  const restart = async () => {
+    const before = { ...(await path()), tag };
+    connection.restartIce();
+    await connection.setLocalDescription();
+    const ours = credentials(connection.localDescription.sdp);
+    const mid = connection.getTransceivers()[0].mid;
+    const fragment = [...ours, "m=audio 9 UDP/TLS/RTP/SAVPF 0", `a=mid:${mid}`, ""].join("\r\n");
+    const without = (await patch(null, fragment)).status;
+    const stale = (await patch('"stale"', fragment)).status;
+    const answer = await patch("*", fragment);
+    const kind = answer.headers.get("Content-Type");
+    tag = answer.headers.get("ETag");
+    const theirs = await answer.text();
+    // Sent once more, as if the answer had been lost.
+    const again = await (await patch("*", fragment)).text();
+    const candidates = theirs.match(/a=candidate:.*/g);
+    let sdp = connection.remoteDescription.sdp.replace(/a=candidate:.*\r\n/g, "");
+    const [name, password] = credentials(theirs);
+    sdp = sdp.replace(/a=ice-ufrag:.*/g, name).replace(/a=ice-pwd:.*/g, password);
+    sdp = sdp.replace(/(a=mid:.*\r\n)/, `$1${candidates.join("\r\n")}\r\n`);
+    await connection.setRemoteDescription({ type: "answer", sdp });
+    let after = before;
+    for (let wait = 0; wait < 200 && after.port === before.port; wait++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      after = { ...(await path()), tag };
+    }
+    const late = [...ours, "m=audio 9 UDP/TLS/RTP/SAVPF 0", `a=mid:${mid}`, ""].join("\r\n");
+    const old = (await patch(before.tag, late)).status;
+    const trickled = (await patch(tag, late)).status;
+    const statuses = [without, stale, answer.status, old, trickled];
+    return { statuses, kind, repeated: again === theirs, before, after };
+  };
+
   const estimate = async () => {
     for (const report of (await connection.getStats()).values())
       if (report.type === "candidate-pair" && report.availableOutgoingBitrate)
@@ -66,6 +123,6 @@ window.studio = (() => {
     return 0;
   };
 
-  return { publish, stop, estimate };
+  return { publish, stop, restart, estimate };
 })();
 true;

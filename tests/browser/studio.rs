@@ -34,6 +34,11 @@ impl Studio {
         assert_eq!(self.chromium.evaluate("studio.stop()"), 200);
     }
 
+    /// Restarts ICE, and returns what came of it once its packets take the new path.
+    pub(crate) fn restart(&self) -> serde_json::Value {
+        self.chromium.evaluate("studio.restart()")
+    }
+
     /// What its congestion control believes it may send, in bits per second.
     pub(crate) fn estimate(&self) -> f64 {
         let estimate = self.chromium.evaluate("studio.estimate()");

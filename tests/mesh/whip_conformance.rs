@@ -139,8 +139,16 @@ fn a_session_is_made_trickled_to_and_ended_once() {
     assert_eq!(patch(&[bearer, SDP, &matching], fragment).status, 415);
     assert_eq!(patch(&[FRAGMENT, &matching], fragment).status, 401);
     let restart = fragment.replace("abcd\r\n", "efgh\r\n");
-    let restart = patch(&[bearer, FRAGMENT, "If-Match: *"], &restart);
-    assert_eq!(restart.status, 422, "{restart:?}");
+    assert_eq!(patch(&[bearer, FRAGMENT], &restart).status, 428);
+    let stale = patch(&[bearer, FRAGMENT, "If-Match: \"other\""], &restart);
+    assert_eq!(stale.status, 412);
+    // A restart needs a session that stands, and leaves this one as it is.
+    for any in ["If-Match: *", "If-Match: \"*\""] {
+        let early = patch(&[bearer, FRAGMENT, any], &restart);
+        assert_eq!(early.status, 409, "{early:?}");
+        assert!(early.body.contains("never connected"), "{early:?}");
+    }
+    assert_eq!(patch(&[bearer, FRAGMENT, &matching], fragment).status, 204);
 
     assert_eq!(ask("DELETE", &resource, &[], "").status, 401);
     assert_eq!(ask("DELETE", &resource, &[bearer], "").status, 200);

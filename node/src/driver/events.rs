@@ -61,6 +61,7 @@ impl Turn {
                 Input::Control(PeerInput::Candidate { link, candidate })
             }
             EngineEvent::Connected { link } => Input::Control(PeerInput::Connected { link }),
+            EngineEvent::Restarted { .. } => return,
             EngineEvent::Closed { link, reason } => {
                 self.encodings.remove(&link);
                 let reached = !matches!(reason, CloseReason::IceFailed);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use banyan::id::{Epoch, LinkId, LinkKey, NodeId};
 use banyan::node::{Input, Node, PeerInput};
 use banyan::relay::packet::TrackIndex;
-use banyan::wire::trickle::Fragment;
+use banyan::wire::trickle::{Credentials, Fragment, Section};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::oneshot;
@@ -55,7 +55,7 @@ pub enum PublisherCommand {
         /// What it sends.
         fragment: Fragment,
         /// What becomes of it.
-        reply: oneshot::Sender<Result<(), TrickleRefusal>>,
+        reply: oneshot::Sender<Result<Trickled, TrickleRefusal>>,
     },
     /// To stop.
     End {
@@ -89,14 +89,28 @@ pub enum Refusal {
 pub enum Condition {
     /// It does not say.
     Missing,
-    /// Whatever there is: asked for an ICE restart.
+    /// Whatever there is, as an ICE restart says.
     Any,
     /// One of these tags.
     Tags(Vec<String>),
 }
 
-/// Why candidates were not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of a fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trickled {
+    /// Its candidates are tried.
+    Added,
+    /// It restarted ICE.
+    Restarted {
+        /// This node's new credentials and candidates.
+        fragment: Fragment,
+        /// The version of the new ICE session, without quotes.
+        tag: String,
+    },
+}
+
+/// Why a fragment was not taken.
+#[derive(Debug)]
 pub enum TrickleRefusal {
     /// There is no such session.
     Gone,
@@ -104,8 +118,8 @@ pub enum TrickleRefusal {
     ConditionMissing,
     /// The version has passed.
     ConditionFailed,
-    /// Restarting ICE is not supported.
-    Restart,
+    /// ICE cannot be restarted now.
+    Engine(EngineError),
 }
 
 /// The root's side of publishing.
@@ -122,8 +136,13 @@ struct Session {
     id: SessionId,
     link: LinkKey,
     tag: String,
-    /// The publisher's ICE user name fragment.
-    ufrag: String,
+    /// The publisher's present ICE credentials.
+    theirs: Credentials,
+    /// The m-line that stands for the transport.
+    line: Section,
+    /// The answer to the last restart.
+    restarted: Option<Fragment>,
+    restarts: u32,
     since: Instant,
 }
 
@@ -229,7 +248,10 @@ impl Publisher {
             id,
             link,
             tag: tag.clone(),
-            ufrag: publication.ufrag,
+            theirs: publication.credentials,
+            line: publication.line,
+            restarted: None,
+            restarts: 0,
             since: now,
         });
         Ok(Accepted {
@@ -239,14 +261,14 @@ impl Publisher {
     }
 
     fn trickle(
-        &self,
+        &mut self,
         now: Instant,
         engine: &mut Engine,
         session: SessionId,
         condition: &Condition,
         fragment: &Fragment,
-    ) -> Result<(), TrickleRefusal> {
-        let live = self.session.as_ref().filter(|s| s.id == session);
+    ) -> Result<Trickled, TrickleRefusal> {
+        let live = self.session.as_mut().filter(|s| s.id == session);
         let live = live.ok_or(TrickleRefusal::Gone)?;
         match condition {
             Condition::Missing => return Err(TrickleRefusal::ConditionMissing),
@@ -255,15 +277,29 @@ impl Publisher {
             Condition::Tags(_) => return Err(TrickleRefusal::ConditionFailed),
         }
         let theirs = fragment.credentials.as_ref();
-        if theirs.is_some_and(|theirs| theirs.ufrag != live.ufrag) {
-            return Err(TrickleRefusal::Restart);
+        let anew = theirs.filter(|theirs| **theirs != live.theirs);
+        if let Some(theirs) = anew {
+            let restarted = engine.restart_ice(now, live.link, theirs, &live.line);
+            live.restarted = Some(restarted.map_err(TrickleRefusal::Engine)?);
+            live.restarts += 1;
+            live.tag = format!("ice-{}-{}", live.link.link, live.restarts);
+            live.theirs = theirs.clone();
+            tracing::info!("the publisher restarts ICE");
         }
         for candidate in fragment.candidates() {
             if let Err(error) = engine.add_candidate(now, live.link, candidate) {
                 tracing::debug!("a publisher's candidate was passed over: {error}");
             }
         }
-        Ok(())
+        // The answer to a restart that is asked for once more was lost.
+        let again = *condition == Condition::Any && theirs.is_some();
+        match &live.restarted {
+            Some(restarted) if anew.is_some() || again => Ok(Trickled::Restarted {
+                fragment: restarted.clone(),
+                tag: live.tag.clone(),
+            }),
+            _ => Ok(Trickled::Added),
+        }
     }
 
     /// Something happened on the publisher's link.
@@ -282,6 +318,7 @@ impl Publisher {
                 self.counted.connected = true;
                 tracing::info!("the publisher is connected");
             }
+            EngineEvent::Restarted { .. } => tracing::info!("the publisher has restarted ICE"),
             EngineEvent::Closed { reason, .. } => {
                 tracing::info!("the publisher is gone ({reason})");
                 self.session = None;

@@ -22,7 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use self::reply::{Refused, plain, with_cors};
 use crate::broadcast::epoch_now;
 use crate::driver::Command;
-use crate::driver::publisher::{Condition, PublisherCommand, Refusal, SessionId, TrickleRefusal};
+use crate::driver::publisher::{
+    Condition, PublisherCommand, Refusal, SessionId, TrickleRefusal, Trickled,
+};
 use crate::rtc::{EngineError, SdpError};
 use crate::whip_token::Token;
 
@@ -108,7 +110,7 @@ async fn publish(
         .await?;
     let accepted = answer.map_err(refused)?;
     let location = format!("/whip/{}", name(session));
-    let tag = format!("\"{}\"", accepted.tag);
+    let tag = quoted(&accepted.tag);
     let fields = [
         (CONTENT_TYPE, SDP.to_owned()),
         (LOCATION, location),
@@ -151,7 +153,14 @@ async fn trickle(
         })
         .await?;
     match taken {
-        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(Trickled::Added) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(Trickled::Restarted { fragment, tag }) => {
+            let fields = [
+                (CONTENT_TYPE, trickle::MEDIA_TYPE.to_owned()),
+                (ETAG, quoted(&tag)),
+            ];
+            Ok((StatusCode::OK, fields, fragment.to_string()).into_response())
+        }
         Err(TrickleRefusal::Gone) => Err(gone().into()),
         Err(TrickleRefusal::ConditionMissing) => Err(plain(
             StatusCode::PRECONDITION_REQUIRED,
@@ -163,12 +172,16 @@ async fn trickle(
             "the session's ETag is another one",
         )
         .into()),
-        // RFC 9725 section 4.3.1: of a session that can trickle but not restart.
-        Err(TrickleRefusal::Restart) => Err(plain(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "restarting ICE is not supported: publish anew",
-        )
-        .into()),
+        // The session stays as it is (RFC 9725 section 4.3.3).
+        Err(TrickleRefusal::Engine(error)) => {
+            let reason = match &error {
+                EngineError::NotConnected(_) => {
+                    "a session that was never connected cannot restart ICE"
+                }
+                other => &other.to_string(),
+            };
+            Err(plain(StatusCode::CONFLICT, reason).into())
+        }
     }
 }
 
@@ -249,6 +262,10 @@ fn refused(refusal: Refusal) -> Response {
     }
 }
 
+fn quoted(tag: &str) -> String {
+    format!("\"{tag}\"")
+}
+
 fn gone() -> Response {
     plain(
         StatusCode::NOT_FOUND,
@@ -303,7 +320,8 @@ fn condition(headers: &HeaderMap) -> Condition {
         .collect();
     if values.is_empty() {
         Condition::Missing
-    } else if values.contains(&"*") {
+    } else if values.iter().any(|value| ["*", "\"*\""].contains(value)) {
+        // RFC 9725 writes it like a tag.
         Condition::Any
     } else {
         let tags = values
@@ -341,7 +359,9 @@ mod tests {
     #[test]
     fn conditions_are_read() {
         assert_eq!(condition(&headers(&[])), Condition::Missing);
-        assert_eq!(condition(&headers(&[(IF_MATCH, "*")])), Condition::Any);
+        for any in ["*", "\"*\""] {
+            assert_eq!(condition(&headers(&[(IF_MATCH, any)])), Condition::Any);
+        }
         let tags = condition(&headers(&[(IF_MATCH, "\"a\", \"b\"")]));
         assert_eq!(tags, Condition::Tags(vec!["a".into(), "b".into()]));
     }

@@ -68,9 +68,14 @@ impl Demux {
         self.by_ufrag.insert(ufrag.to_owned(), link);
     }
 
-    /// Forgets a link.
-    pub(super) fn remove(&mut self, ufrag: &str, link: LinkKey) {
+    /// Forgets one of a link's user-name fragments.
+    pub(super) fn retire(&mut self, ufrag: &str) {
         self.by_ufrag.remove(ufrag);
+    }
+
+    /// Forgets a link.
+    pub(super) fn remove(&mut self, link: LinkKey) {
+        self.by_ufrag.retain(|_, owner| *owner != link);
         self.by_addr.retain(|_, owner| owner.link != link);
     }
 
@@ -203,7 +208,7 @@ impl<'a> Stun<'a> {
     }
 
     /// The receiver's half of the user name.
-    fn local_ufrag(&self) -> Option<&'a str> {
+    pub(super) fn local_ufrag(&self) -> Option<&'a str> {
         if self.kind != BINDING_REQUEST {
             return None;
         }
@@ -289,7 +294,7 @@ mod tests {
         demux.claim(now, link(2), 2, a);
         demux.claim(now, link(1), 1, a);
         assert_eq!(demux.route(a, &[22; 40]), Some(link(2)));
-        demux.remove("u", link(2));
+        demux.remove(link(2));
         assert_eq!(demux.route(a, &[22; 40]), None);
     }
 

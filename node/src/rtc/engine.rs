@@ -138,7 +138,7 @@ impl Engine {
                 self.offer_all_ciphers(link.child);
             }
             gone.close(now, &mut self.demux, &mut self.budget);
-            self.demux.remove(&gone.local.ufrag, link);
+            self.demux.remove(link);
             self.reflexive.forget(link);
             self.farewell.append(&mut gone.queue);
         }

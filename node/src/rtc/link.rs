@@ -3,6 +3,7 @@
 mod channels;
 mod flight;
 mod outgoing;
+mod restart;
 mod setup;
 
 use std::collections::VecDeque;
@@ -35,8 +36,9 @@ use super::tap::Inbox;
 use super::{CloseReason, EngineEvent};
 use channels::{Channels, message_data};
 use flight::Flight;
+use restart::Later;
 
-pub(super) use setup::{CONNECT_TIME, Ciphers, Seed};
+pub(super) use setup::{CONNECT_TIME, CONSENT, Ciphers, Seed};
 
 /// ICE checks while connecting: this often at first, less often when that did not help. The
 /// crate's own 200 ms make every link 200 ms late.
@@ -97,6 +99,11 @@ pub(super) struct Link {
     pub(super) targets: Targets,
     /// Candidates that came before the answer.
     early: Vec<String>,
+    /// Of the connection's own ICE session.
+    remote_pwd: String,
+    later: Later,
+    /// How long the peer may be silent until it counts as disconnected, and from then as gone.
+    consent: (Duration, Duration),
     ice_up: bool,
     secure: bool,
     /// The handshake's newest flight.
@@ -162,21 +169,25 @@ impl Link {
         } else {
             self.unreadable += 1;
         }
+        self.fed = true;
+        let transport = TransportContext {
+            local_addr: local,
+            peer_addr: peer,
+            transport_protocol: TransportProtocol::UDP,
+            ecn: None,
+        };
+        if self.later.read(now, transport, bytes) {
+            return;
+        }
         let datagram = TaggedBytesMut {
             now,
-            transport: TransportContext {
-                local_addr: local,
-                peer_addr: peer,
-                transport_protocol: TransportProtocol::UDP,
-                ecn: None,
-            },
+            transport,
             message: BytesMut::from(bytes),
         };
         // What cannot be authenticated is dropped, as RFC 3711 and RFC 8489 ask.
         if let Err(error) = self.connection.handle_read(datagram) {
             tracing::trace!(%error, "datagram");
         }
-        self.fed = true;
     }
 
     /// Whether checks from this address are taken: each new one costs the agent a candidate and
@@ -207,6 +218,7 @@ impl Link {
         if let Err(error) = self.connection.handle_timeout(now) {
             tracing::debug!(%error, "timer");
         }
+        self.later.handle_timeout(now);
         if self.next_report.is_some_and(|t| t <= now) {
             self.next_report = None;
             if let Some(report) = feedback::reception(now, self.reporter, &mut self.media) {
@@ -257,6 +269,7 @@ impl Link {
         while let Some(event) = self.connection.poll_event() {
             self.handle_event(event);
         }
+        self.settle_sessions(now, emit);
         let link = self.key;
         let taken = self.inbox.take();
         if !taken.is_empty() {
@@ -346,44 +359,46 @@ impl Link {
     /// Moves what the connection wants sent to the queue, and learns the next deadline.
     pub(super) fn drain(&mut self, now: Instant, demux: &mut Demux, budget: &mut Budget) {
         self.dirty = false;
+        self.drain_sessions(now, demux, budget);
         while let Some(message) = self.connection.poll_write() {
-            let (local, to) = (
-                message.transport.local_addr.ip(),
-                message.transport.peer_addr,
-            );
             let bytes = message.message;
             // A link without channels has no other way to tell that the peer said goodbye: the
             // connection answers a close_notify it could decrypt, and tells nobody.
             if self.channels.is_none() && self.connected() && bytes.first() == Some(&DTLS_ALERT) {
                 self.ended.get_or_insert(CloseReason::Remote);
             }
-            if let Some(stun) = Stun::parse(&bytes) {
-                if stun.is_success() {
-                    self.targets.asked(to);
-                } else if stun.is_check() && !self.targets.allow(now, to, budget) {
-                    continue;
+            if is_stun(&bytes) {
+                let check = Stun::parse(&bytes).filter(Stun::is_check);
+                if check.is_none_or(|check| !self.vouch(now, message.transport, check.transaction))
+                {
+                    let message = TaggedBytesMut {
+                        message: bytes,
+                        ..message
+                    };
+                    self.send_stun(now, demux, budget, message);
                 }
-                demux.sent(now, self.key, self.born, to, &bytes);
-            } else {
-                self.flight.sent(now, local, to, &bytes);
-                if self.path != Some((local, to)) {
-                    self.path = Some((local, to));
-                    demux.claim(now, self.key, self.born, to);
-                }
+                continue;
             }
-            self.enqueue(Datagram {
-                local,
-                peer: to,
-                bytes,
-            });
+            let own = (
+                message.transport.local_addr.ip(),
+                message.transport.peer_addr,
+            );
+            let (local, peer) = self.later.path().unwrap_or(own);
+            self.flight.sent(now, local, peer, &bytes);
+            if self.path != Some((local, peer)) {
+                self.path = Some((local, peer));
+                demux.claim(now, self.key, self.born, peer);
+            }
+            self.enqueue(Datagram { local, peer, bytes });
         }
         let mut next = self.connection.poll_timeout();
         if !self.ice_up
             && let Some(last) = self.last_check
         {
-            next = next.map(|t| t.max(last + self.check_pace(now)));
+            next = next.map(|t| t.max(last + check_pace(now, self.checking_since)));
         }
-        next = next.map(|t| if t <= now { now + TIMER_MIN } else { t });
+        let next = [next, self.later.deadline(now)].into_iter().flatten().min();
+        let next = next.map(|t| if t <= now { now + TIMER_MIN } else { t });
         let by = match self.stage {
             Stage::Connecting(by) => Some(by),
             _ => None,
@@ -397,16 +412,38 @@ impl Link {
             .min();
     }
 
-    /// Time between two rounds of checks: quick for a peer that answers at once, slow for one
-    /// that does not.
-    fn check_pace(&self, now: Instant) -> Duration {
-        let age = now.saturating_duration_since(self.checking_since);
-        if age < Duration::from_millis(250) {
-            CHECK_INTERVAL
-        } else if age < Duration::from_millis(1000) {
-            CHECK_INTERVAL * 4
-        } else {
-            CHECK_INTERVAL * 15
+    /// Sends a check or an answer to one, if the peer's address is worth it.
+    fn send_stun(
+        &mut self,
+        now: Instant,
+        demux: &mut Demux,
+        budget: &mut Budget,
+        message: TaggedBytesMut,
+    ) {
+        let local = message.transport.local_addr.ip();
+        let peer = message.transport.peer_addr;
+        let bytes = message.message;
+        if let Some(stun) = Stun::parse(&bytes) {
+            if stun.is_success() {
+                self.targets.asked(peer);
+            } else if stun.is_check() && !self.targets.allow(now, peer, budget) {
+                return;
+            }
         }
+        demux.sent(now, self.key, self.born, peer, &bytes);
+        self.enqueue(Datagram { local, peer, bytes });
+    }
+}
+
+/// Time between two rounds of checks: quick for a peer that answers at once, slow for one that
+/// does not.
+fn check_pace(now: Instant, since: Instant) -> Duration {
+    let age = now.saturating_duration_since(since);
+    if age < Duration::from_millis(250) {
+        CHECK_INTERVAL
+    } else if age < Duration::from_millis(1000) {
+        CHECK_INTERVAL * 4
+    } else {
+        CHECK_INTERVAL * 15
     }
 }

@@ -10,7 +10,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::Engine;
-use crate::rtc::link::{CONNECT_TIME, Ciphers, Link, Seed, Stage};
+use crate::rtc::link::{CONNECT_TIME, CONSENT, Ciphers, Link, Seed, Stage};
 use crate::rtc::media::Media;
 use crate::rtc::reflexive::Found;
 use crate::rtc::sdp::{Description, LocalTransport, Remote, SdpError, Setup, answer, cname, offer};
@@ -257,6 +257,7 @@ impl Engine {
             reporter: self.reporter,
             addresses: &self.addresses.1,
             connect_time: CONNECT_TIME,
+            consent: CONSENT,
         }
     }
 

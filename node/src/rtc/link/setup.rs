@@ -21,6 +21,7 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 
 use super::channels::Channels;
 use super::flight::Flight;
+use super::restart::Later;
 use super::{CHECK_INTERVAL, Link, Stage};
 use crate::rtc::checks::Targets;
 use crate::rtc::keys::{Exported, Keys};
@@ -37,14 +38,14 @@ pub(in crate::rtc) const CONNECT_TIME: Duration = Duration::from_millis(3600);
 
 /// Checks per candidate pair before it is given up, so that a peer's candidates are no way to
 /// have strangers flooded: at the pace of `check_pace`, all of [`CONNECT_TIME`].
-const CHECKS_PER_PAIR: u16 = 100;
+pub(super) const CHECKS_PER_PAIR: u16 = 100;
 
 /// Consent checks on an established link (RFC 7675 asks for one each 5 s), and the silence after
 /// which it is dropped. Whoever feeds on the link notices long before that; this frees what is
 /// left.
-const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
-const SILENT: Duration = Duration::from_secs(4);
-const GONE: Duration = Duration::from_secs(4);
+pub(super) const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
+pub(in crate::rtc) const CONSENT: (Duration, Duration) =
+    (Duration::from_secs(4), Duration::from_secs(4));
 
 /// SRTP packets an older one may be behind the newest: a repair asked over two hops is a second
 /// old, which is 300 packets at 2.5 Mbit/s. The crate's default of 64 refuses them.
@@ -73,6 +74,8 @@ pub(in crate::rtc) struct Seed<'a> {
     pub(in crate::rtc) addresses: &'a [SocketAddr],
     /// From the moment both descriptions are known until everything must be open.
     pub(in crate::rtc) connect_time: Duration,
+    /// How long the peer may be silent until it counts as disconnected, and from then as gone.
+    pub(in crate::rtc) consent: (Duration, Duration),
 }
 
 impl Link {
@@ -102,6 +105,7 @@ impl Link {
         };
         let mut link = Self::new(now, seed, role, remote.channels.is_some())?;
         link.client = Some(role == RTCDtlsRole::Client);
+        link.remote_pwd.clone_from(&remote.pwd);
         let offer = RTCSessionDescription::offer(transport_only(remote, remote.setup))?;
         link.connection.set_remote_description(now, offer)?;
         let answer = link.connection.create_answer(None)?;
@@ -126,11 +130,12 @@ impl Link {
         };
         let exported = Exported::default();
         let keys = Keys::new(Arc::clone(seed.provider), exported.clone());
+        let (silent, gone) = seed.consent;
         let message = SctpMaxMessageSize::Bounded(MAX_PEER_MESSAGE as u32);
         let settings = SettingEngineBuilder::new()
             .with_ice_credentials(seed.local.ufrag.clone(), seed.local.pwd.clone())
             .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_PER_PAIR))
-            .with_ice_timeouts(Some(SILENT), Some(GONE), Some(CONSENT_INTERVAL))
+            .with_ice_timeouts(Some(silent), Some(gone), Some(CONSENT_INTERVAL))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
             .with_answering_dtls_role(role)
             .with_srtp_protection_profiles(profiles)
@@ -173,6 +178,9 @@ impl Link {
             sources: Vec::new(),
             targets: Targets::default(),
             early: Vec::new(),
+            remote_pwd: String::new(),
+            later: Later::default(),
+            consent: seed.consent,
             ice_up: false,
             secure: false,
             flight: Flight::default(),
@@ -251,6 +259,9 @@ impl Link {
             }
             return Ok(());
         }
+        if let Some(taken) = self.add_later_candidate(now, &remote) {
+            return taken;
+        }
         if self.peers.contains(&remote.addr) || self.peers.len() == MAX_CANDIDATES {
             return Ok(());
         }
@@ -269,6 +280,7 @@ impl Link {
         if self.addresses.contains(&address) {
             return;
         }
+        self.later.add_local(address, self.addresses.len());
         let candidate = candidate::host(address, self.addresses.len());
         self.addresses.push(address);
         let init = RTCIceCandidateInit {

@@ -1,6 +1,7 @@
 //! Answering a publisher: it offers to send, this node receives (RFC 9725 section 4.4).
 
 use banyan::wire::announcement::{Codec, MediaKind};
+use banyan::wire::trickle;
 use bytes::Bytes;
 use data_encoding::BASE64;
 
@@ -27,6 +28,8 @@ pub(in crate::rtc) struct Ingest {
     /// Video first; `track` counts in this order.
     pub(in crate::rtc) lines: Vec<TrackLine>,
     pub(in crate::rtc) tracks: Vec<PublishedTrack>,
+    /// The first m-line that is received: all others share its transport.
+    pub(in crate::rtc) line: trickle::Section,
     /// Header extension id of transport-wide sequence numbers.
     pub(in crate::rtc) transport_cc: Option<u8>,
 }
@@ -107,6 +110,11 @@ pub(in crate::rtc) fn answer(
             }
         }
     }
+    let line = received().next().map(|(section, _)| trickle::Section {
+        kind: section.kind.to_owned(),
+        mid: section.mid().unwrap_or("").to_owned(),
+        ..trickle::Section::default()
+    });
     let mut agreed: Vec<_> = received().collect();
     // The order of a stream's tracks, whatever that of the offer.
     agreed.sort_by_key(|(_, choice)| choice.codec.kind() != MediaKind::Video);
@@ -129,6 +137,7 @@ pub(in crate::rtc) fn answer(
     Ok(Ingest {
         lines: lines.collect(),
         tracks: tracks.collect(),
+        line: line.unwrap_or_default(),
         transport_cc,
         sdp: out.finish(),
     })
