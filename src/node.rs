@@ -19,6 +19,7 @@ use crate::relay::packet::{ExtSeq, Packet, TrackIndex};
 use crate::relay::{Relay, RelayOutput};
 use crate::wire::announcement::StreamInfo;
 use crate::wire::peer::NextPacket;
+use crate::wire::tracker::PeerClass;
 
 pub use self::contract::{Input, NodeConfig, Output, Snapshot};
 pub use crate::peer::{PeerConfig, PeerEvent, PeerInput, PlayerNews, PlayerRequest, Role};
@@ -210,6 +211,9 @@ impl Node {
             up_bytes: self.up_bytes,
             falls: self.relay.as_ref().map_or(0, Relay::falls),
             source_idle: self.source_idle,
+            players: (self.peer.children())
+                .filter(|&link| self.peer.class_of(link) == Some(PeerClass::Player))
+                .count(),
             tracks: self.relay.as_ref().map(Relay::stats).unwrap_or_default(),
         }
     }

@@ -1,6 +1,7 @@
 //! What happens on a node's links, counted for whoever watches over it.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use banyan::id::LinkKey;
 use banyan::node::Output;
@@ -68,6 +69,10 @@ pub struct Publishing {
     pub nacks_sent: u64,
     /// Requests for a key frame.
     pub key_frames_sent: u64,
+    /// ICE restarts that came to their end.
+    pub restarts: u64,
+    /// Since the newest packet, once there was one.
+    pub silent: Option<Duration>,
 }
 
 impl Tally {

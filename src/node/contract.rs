@@ -229,6 +229,8 @@ pub struct Snapshot {
     pub falls: u64,
     /// At the root: the source gives nothing at the moment.
     pub source_idle: bool,
+    /// Children that are standard players.
+    pub players: usize,
     /// Per track, in the stream's order.
     pub tracks: Vec<(MediaKind, TrackStats)>,
 }

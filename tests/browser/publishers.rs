@@ -8,7 +8,7 @@ use banyan_tests::page::Page;
 use banyan_tests::publisher::{waiting, waiting_args};
 use banyan_tests::turn::take_turn;
 use banyan_tests::workspace::TempDir;
-use banyan_tests::{packet_log, secs, stats, wait_for};
+use banyan_tests::{api, packet_log, secs, stats, wait_for};
 use serde_json::json;
 
 use crate::browser_is_there;
@@ -92,6 +92,8 @@ fn nobody_misses_a_packet_while_the_publisher_restarts_ice() {
         });
         std::thread::sleep(secs(2));
     }
+    let metrics = api::get(&whip.url.replace("/whip", "/metrics")).body;
+    assert!(metrics.contains("banyan_publisher_ice_restarts_total 3\n"));
     let mut nodes = [relay];
     end_all(&mut nodes);
     let sent = root.packet_log();

@@ -108,6 +108,7 @@ fn a_root_tells_how_its_publisher_is() {
         });
         assert_eq!(figure("publisher_connected"), 1.0);
         assert_eq!(figure("links"), 1.0);
+        assert!(figure("publisher_silent_seconds") < 1.0);
         assert_eq!(figure("source_idle"), 0.0);
         // It says goodbye.
         publisher.interrupt();
@@ -117,5 +118,6 @@ fn a_root_tells_how_its_publisher_is() {
         assert_eq!(figure("links"), 0.0);
         assert_eq!(figure("publisher_sessions_total"), session);
         assert_eq!(figure("publisher_lost_packets_total"), 0.0);
+        assert!(figure("publisher_silent_seconds") > 0.0);
     }
 }

@@ -10,7 +10,7 @@ use banyan_tests::process::Process;
 use banyan_tests::turn::take_turn;
 use banyan_tests::whep::{OFFER, Player, free_port, post, tracks};
 use banyan_tests::workspace::TempDir;
-use banyan_tests::{secs, wait_for};
+use banyan_tests::{api, secs, wait_for};
 
 /// A broadcast with a door for players, and its address.
 fn with_door(directory: &TempDir, children: u32) -> (Broadcast, String) {
@@ -92,6 +92,8 @@ fn a_player_at_a_nodes_own_door_gets_every_packet() {
     let fewest = player.assert_whole(&root.packet_log(), info.tracks.len() as u8);
     assert!(fewest > 3 * 30, "{fewest} packets");
     assert_eq!(players(&root), 0, "no tracker knows of it");
+    let metrics = api::get(&format!("http://127.0.0.1:{port}/metrics")).body;
+    assert!(metrics.contains("banyan_players 1\n"), "{metrics}");
     let tree = root.tree();
     let shown = tree.iter().find(|peer| peer.depth == 1).unwrap();
     assert_eq!(

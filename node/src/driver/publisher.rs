@@ -129,6 +129,7 @@ pub(super) struct Publisher {
     session: Option<Session>,
     links: u32,
     counted: Publishing,
+    last_packet: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -154,12 +155,15 @@ impl Publisher {
             session: None,
             links: 0,
             counted: Publishing::default(),
+            last_packet: None,
         }
     }
 
     /// What has come so far.
-    pub(super) fn figures(&self) -> Publishing {
+    pub(super) fn figures(&self, now: Instant) -> Publishing {
+        let since = |at| now.saturating_duration_since(at);
         Publishing {
+            silent: self.last_packet.map(since),
             connected: self.counted.connected && self.session.is_some(),
             lost: self.ingest.lost(),
             ..self.counted
@@ -307,6 +311,7 @@ impl Publisher {
         match event {
             EngineEvent::Packet { packet, .. } => {
                 self.counted.packets += 1;
+                self.last_packet = Some(now);
                 self.ingest.packet(now, packet);
             }
             EngineEvent::SenderReport {
@@ -318,7 +323,10 @@ impl Publisher {
                 self.counted.connected = true;
                 tracing::info!("the publisher is connected");
             }
-            EngineEvent::Restarted { .. } => tracing::info!("the publisher has restarted ICE"),
+            EngineEvent::Restarted { .. } => {
+                self.counted.restarts += 1;
+                tracing::info!("the publisher has restarted ICE");
+            }
             EngineEvent::Closed { reason, .. } => {
                 tracing::info!("the publisher is gone ({reason})");
                 self.session = None;

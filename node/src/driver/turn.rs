@@ -186,7 +186,7 @@ impl Turn {
         if self.snapshot_at <= now {
             self.snapshot_at = now + SNAPSHOT_INTERVAL;
             let (up, down) = self.engine.traffic();
-            self.tally.publisher = self.publisher.as_ref().map(Publisher::figures);
+            self.tally.publisher = self.publisher.as_ref().map(|p| p.figures(now));
             let tally = self.tally.clone();
             let figures = (self.node.snapshot(), Traffic { up, down, tally });
             self.notify(Notice::Snapshot(Box::new(figures)));

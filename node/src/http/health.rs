@@ -161,6 +161,11 @@ fn describe_place(snapshot: &Snapshot, text: &mut Exposition) {
         "Children whose links stand",
         snapshot.children.len(),
     );
+    text.gauge(
+        "players",
+        "Children that are standard players (WHEP)",
+        snapshot.players,
+    );
     text.gauge("slots", "Children the node can serve", snapshot.slots);
     text.gauge(
         "source_idle",
@@ -249,6 +254,13 @@ fn describe_publisher(publishing: &Publishing, text: &mut Exposition) {
         "1 while a publisher is connected",
         u8::from(publishing.connected),
     );
+    if let Some(silent) = publishing.silent {
+        text.gauge(
+            "publisher_silent_seconds",
+            "Time since the newest packet of a publisher",
+            silent.as_secs_f64(),
+        );
+    }
     let counters = [
         (
             "publisher_sessions_total",
@@ -275,6 +287,11 @@ fn describe_publisher(publishing: &Publishing, text: &mut Exposition) {
             "Requests for a key frame to publishers",
             publishing.key_frames_sent,
         ),
+        (
+            "publisher_ice_restarts_total",
+            "Times a publisher restarted ICE and was connected anew",
+            publishing.restarts,
+        ),
     ];
     for (name, help, value) in counters {
         text.counter(name, help, value);
@@ -300,6 +317,7 @@ mod tests {
             up_bytes: 0,
             falls: 0,
             source_idle: false,
+            players: 1,
             tracks: vec![(MediaKind::Video, TrackStats::default())],
         };
         let mut text = Exposition::default();
