@@ -202,7 +202,7 @@ fn what_another_stack_publishes_plays_everywhere() {
     let Some(ffmpeg) = tools() else { return };
     let directory = TempDir::new();
     let (root, whip) = waiting(&directory, waiting_args(&directory));
-    let _publisher = Publisher::start(&ffmpeg, &whip.url, &whip.token);
+    let _publisher = Publisher::start(&ffmpeg, &whip);
     wait_for_show(&root);
     assert_plays_everywhere(&directory, &root, Pictures::All, "webm", &ffmpeg);
 }

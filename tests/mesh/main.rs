@@ -9,6 +9,7 @@ mod https;
 mod loss;
 mod operators;
 mod placement;
+mod publisher_habits;
 mod restart;
 mod secrets;
 mod soak;

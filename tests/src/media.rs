@@ -70,7 +70,8 @@ pub fn decode(ffmpeg: &Path, file: &Path) -> Decoded {
 /// # Panics
 /// As [`decode`].
 pub fn stamps(ffmpeg: &Path, file: &Path) -> Vec<u32> {
-    // The stamp alone: 20 blocks in one row, each averaged into a single grey pixel.
+    // The stamp alone, at the clip's size whatever the picture's: 20 blocks in one row, each
+    // averaged into a single grey pixel.
     let stamps = convert(
         ffmpeg,
         file,
@@ -80,7 +81,7 @@ pub fn stamps(ffmpeg: &Path, file: &Path) -> Vec<u32> {
             "-fps_mode",
             "passthrough",
             "-vf",
-            "crop=640:8:0:348,scale=20:1:flags=area,format=gray",
+            "scale=640:360,crop=640:8:0:348,scale=20:1:flags=area,format=gray",
             "-f",
             "rawvideo",
         ],

@@ -317,7 +317,7 @@ impl Publisher {
             EngineEvent::SenderReport {
                 track, ntp, rtp, ..
             } => {
-                self.ingest.sender_report(now, track, ntp, rtp);
+                self.ingest.sender_report(track, ntp, rtp);
             }
             EngineEvent::Connected { .. } => {
                 self.counted.connected = true;

@@ -143,14 +143,15 @@ fn begins_frame(codec: Codec, payload: &[u8]) -> bool {
     };
     match codec {
         Codec::Opus => true,
-        // Parameter sets come first in a frame worth starting with, alone or in a STAP-A.
-        Codec::H264 => match nal_type(payload) {
-            24 => matches!(
-                nal_type(payload.get(3..).unwrap_or_default()),
-                nal::SPS | nal::DELIMITER
-            ),
-            kind => matches!(kind, nal::SPS | nal::DELIMITER),
-        },
+        // Parameter sets come first in a frame worth starting with, alone or in a STAP-A, where a
+        // SEI unit may stand before them.
+        Codec::H264 => {
+            let first = |unit: &[u8]| matches!(nal_type(unit), nal::SPS | nal::DELIMITER);
+            match nal_type(payload) {
+                24 => bitstream::length_prefixed(&payload[1..], 2).any(first),
+                _ => first(payload),
+            }
+        }
         Codec::Vp8 => first & 0x17 == 0x10,
         Codec::Vp9 => first & 0x08 != 0,
         Codec::Av1 => first & 0x08 != 0,
@@ -265,4 +266,28 @@ fn put_unit(frame: &mut BytesMut, unit: &[u8]) -> Option<()> {
     put_leb128(frame, payload.len());
     frame.put_slice(payload);
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_may_begin_with_what_its_encoder_says_of_itself() {
+        let mut depacketizer = Depacketizer::new(Codec::H264);
+        // As ffmpeg sends what libx264 makes: SEI, SPS and PPS in a STAP-A, then the picture.
+        let sets = [24, 0, 2, 6, 5, 0, 3, 0x67, 0x42, 1, 0, 2, 0x68, 0xce];
+        let mut push = |seq, marker, payload: &[u8]| {
+            depacketizer.push(&Packet {
+                track: 0,
+                seq,
+                timestamp: 9,
+                marker,
+                extensions: Vec::new(),
+                payload: Bytes::copy_from_slice(payload),
+            })
+        };
+        assert_eq!(push(70, false, &sets), None);
+        assert!(push(71, true, &[0x65, 0x88]).is_some_and(|frame| frame.key));
+    }
 }

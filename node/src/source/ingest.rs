@@ -2,15 +2,17 @@
 //! the tree carries, whoever publishes and however often it comes back.
 //!
 //! Every packet goes through four rooms: `reorder` waits for those that are missing, `parameters`
-//! puts H.264 parameter sets in front of key frames, `clock` moves timestamps, and `split` cuts
-//! what is too large. The node gives out the sequence numbers. No I/O and no clock here: the
-//! media thread tells the time and carries out what [`Ingest::poll_output`] says.
+//! puts H.264 parameter sets in front of key frames, `timeline` moves timestamps to the time that
+//! all tracks share (`common_time`), and `split` cuts what is too large. The node gives out the
+//! sequence numbers. No I/O and no clock here: the media thread tells the time and carries out what
+//! [`Ingest::poll_output`] says.
 
-mod clock;
+mod common_time;
 mod line;
 mod parameters;
 mod reorder;
 mod split;
+mod timeline;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,7 +23,7 @@ use banyan::wire::announcement::{Codec, MediaKind, StreamInfo, TrackInfo};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use self::clock::WallClock;
+use self::common_time::{CommonTime, WallClock};
 use self::line::Line;
 use crate::rtc::{PublishedTrack, ReceivedPacket};
 
@@ -71,6 +73,7 @@ pub struct Ingest {
     lines: Vec<Line>,
     lost: u64,
     wall: WallClock,
+    common: CommonTime,
     /// Somebody publishes.
     live: bool,
     idle: bool,
@@ -90,6 +93,7 @@ impl Ingest {
             lines: Vec::new(),
             lost: 0,
             wall: WallClock::new(now, ntp),
+            common: CommonTime::default(),
             live: false,
             idle: false,
             last_media: None,
@@ -120,12 +124,13 @@ impl Ingest {
                     Line::new(track, info.codec, self.rng.random())
                 })
                 .collect();
+            self.common = CommonTime::default();
             self.coming = Some(info);
         }
         for (line, track) in self.lines.iter_mut().zip(tracks) {
             line.begin(track);
         }
-        self.wall.restart();
+        self.common.restart();
         self.live = true;
     }
 
@@ -155,14 +160,21 @@ impl Ingest {
     }
 
     /// A sender report came from the publisher.
-    pub fn sender_report(&mut self, now: Instant, track: TrackIndex, ntp: u64, rtp: u32) {
+    pub fn sender_report(&mut self, track: TrackIndex, ntp: u64, rtp: u32) {
         let Some(line) = self.lines.get_mut(usize::from(track)) else {
             return;
         };
-        if let Some(rtp) = line.report(now, rtp) {
-            let ntp = self.wall.translate(now, ntp);
-            self.outputs
-                .push_back(IngestOutput::Clock { track, ntp, rtp });
+        line.timeline.report(ntp, rtp);
+        let [picture, sound] = &mut self.lines[..] else {
+            return;
+        };
+        let (picture, sound) = (&mut picture.timeline, &mut sound.timeline);
+        let reported = picture.reported().zip(sound.reported());
+        if let Some((at_picture, at_sound)) = reported
+            && let Some(nanos) = self.common.picture_off(at_picture, at_sound)
+        {
+            tracing::debug!(ms = nanos / 1_000_000, "picture is moved towards the sound");
+            picture.correct(nanos);
         }
     }
 
@@ -217,26 +229,30 @@ impl Ingest {
     fn advance(&mut self, now: Instant) {
         for index in 0..self.lines.len() {
             let mut packets = Vec::new();
-            while let Some(ready) = self.lines[index].pop(now) {
-                if ready.renewed
-                    && let Some(first) = ready.packets.first()
-                {
-                    // Until the publisher reports, the time of arrival is as good as any.
-                    let ntp = self.wall.at(now);
-                    let (track, rtp) = (first.track, first.timestamp);
-                    self.announce();
-                    self.outputs
-                        .push_back(IngestOutput::Clock { track, ntp, rtp });
-                }
-                packets.extend(ready.packets);
+            while let Some(ready) = self.lines[index].pop(now, &mut self.common) {
+                packets.extend(ready);
             }
             self.lost += self.lines[index].take_lost();
             if !packets.is_empty() {
                 self.announce();
+                self.tell_time(now);
                 self.outputs.push_back(IngestOutput::Packets(packets));
             }
         }
         self.ask(now);
+    }
+
+    /// Of all tracks at once, so that they stay together whoever hears of it.
+    fn tell_time(&mut self, now: Instant) {
+        let Some(time) = self.common.tell(now) else {
+            return;
+        };
+        let ntp = self.wall.at(now);
+        for (track, line) in (0..).zip(&self.lines) {
+            let rtp = line.timeline.at(time);
+            self.outputs
+                .push_back(IngestOutput::Clock { track, ntp, rtp });
+        }
     }
 
     /// The stream begins with its first packet, so that nobody connects for nothing.

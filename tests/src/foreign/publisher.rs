@@ -1,28 +1,27 @@
-//! Publishes the stamped VP8 clip through WHIP, as any program built on that crate would.
+//! Publishes the stamped clip through WHIP, as any program built on that crate would, and with
+//! habits that few programs have all at once.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use rtc::media::Sample;
-use rtc::media::io::ivf_reader::IVFReader;
-use rtc::media::io::ogg_reader::OggReader;
+use rtc::interceptor::Slot;
 use rtc::media_stream::MediaStreamTrack;
+use rtc::rtp::codec::h264::H264Payloader;
+use rtc::rtp::codec::opus::OpusPayloader;
+use rtc::rtp::codec::vp8::Vp8Payloader;
+use rtc::rtp::packetizer::Payloader;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RtpCodecKind,
 };
 use tokio::sync::watch;
-use tokio::time::{interval_at, timeout};
-use webrtc::media_stream::Track;
+use tokio::time::timeout;
 use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_sample::TrackLocalStaticSample;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
     RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, Registry,
@@ -30,41 +29,92 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
-use crate::workspace::TempDir;
+use super::clip::{Clip, Coding};
+use super::pace::{Controls, Pace};
+use super::requests::{Requests, SLOT};
+use crate::publisher::Whip;
 use crate::{api, media, secs, wait_for};
 
-/// Time of one frame and of one packet of sound in the clip. Rounded up: the crate cuts timestamps
-/// off.
-const FRAME: Duration = Duration::from_nanos(1_000_000_000_u64.div_ceil(media::FRAME_RATE as u64));
+/// Time of one frame and of one packet of sound in the clip.
+const FRAME: Duration = Duration::from_nanos(1_000_000_000 / media::FRAME_RATE as u64);
 const SOUND: Duration = Duration::from_millis(20);
+
+/// The same in units of the clock rates.
+const FRAME_TICKS: u32 = 90_000 / media::FRAME_RATE;
+const SOUND_TICKS: u32 = 960;
 
 /// Time a connection may take.
 const PATIENCE: Duration = secs(10);
 
+/// How a publisher sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// First RTP timestamp and sequence number of the pictures.
+    pub video: (u32, u16),
+    /// The same of the sound.
+    pub audio: (u32, u16),
+    /// Timestamps stand still while it pauses.
+    pub clock_stops: bool,
+    /// A request for a key frame is answered by one, the first picture of the clip.
+    pub obeys: bool,
+}
+
+impl Default for Habits {
+    /// Numbers by chance, a clock that runs on, and deaf ears for requests.
+    fn default() -> Self {
+        Self {
+            video: rand::random(),
+            audio: rand::random(),
+            clock_stops: false,
+            obeys: false,
+        }
+    }
+}
+
+/// A track of the publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Its pictures.
+    Video,
+    /// Its sound.
+    Audio,
+}
+
 /// A publisher; it leaves when this is dropped.
 pub struct Publisher {
+    controls: Arc<Controls>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Publisher {
-    /// Publishes at a WHIP endpoint, in a loop, from a thread of its own.
+    /// Publishes the VP8 clip at a WHIP endpoint, in a loop, from a thread of its own.
     ///
     /// # Panics
     /// When the clip cannot be read, or nothing is connected in time.
-    pub fn start(ffmpeg: &Path, endpoint: &str, token: &str) -> Self {
-        let clip = Clip::read(ffmpeg);
+    pub fn start(ffmpeg: &Path, whip: &Whip) -> Self {
+        let clip = Clip::read(ffmpeg, Coding::Vp8);
+        Self::with_habits(clip, whip, Habits::default())
+    }
+
+    /// Publishes `clip` in this manner.
+    ///
+    /// # Panics
+    /// When nothing is connected in time.
+    pub fn with_habits(clip: Clip, whip: &Whip, habits: Habits) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (up, is_up) = watch::channel(false);
-        let (endpoint, token) = (endpoint.to_owned(), token.to_owned());
+        let controls = Arc::new(Controls::default());
+        let (whip, shared) = (whip.clone(), Arc::clone(&controls));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(publish(clip, &endpoint, &token, up, stopped));
+            runtime.block_on(publish(clip, &whip, habits, &shared, up, stopped));
         });
         let publisher = Self {
+            controls,
             stop,
             thread: Some(thread),
         };
@@ -72,6 +122,26 @@ impl Publisher {
             is_up.borrow().then_some(())
         });
         publisher
+    }
+
+    /// Sends nothing from now on, or goes on.
+    pub fn pause(&self, paused: bool) {
+        self.controls.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// From now on the timestamps of `track` are `seconds` later than they were, or earlier.
+    pub fn jump(&self, track: Sent, seconds: f64) {
+        let (place, rate) = match track {
+            Sent::Video => (0, 90_000.0),
+            Sent::Audio => (1, 48_000.0),
+        };
+        let ticks = (seconds * rate) as i64 as u32;
+        self.controls.offsets[place].fetch_add(ticks, Ordering::Relaxed);
+    }
+
+    /// How often it was asked for a key frame.
+    pub fn key_frame_requests(&self) -> usize {
+        self.controls.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -85,46 +155,6 @@ impl Drop for Publisher {
                 "the publisher panicked"
             );
         }
-    }
-}
-
-/// The clip's frames and packets of sound.
-struct Clip {
-    frames: Vec<Bytes>,
-    sounds: Vec<Bytes>,
-}
-
-impl Clip {
-    fn read(ffmpeg: &Path) -> Self {
-        let directory = TempDir::new();
-        let (ivf, ogg) = (directory.join("clip.ivf"), directory.join("clip.ogg"));
-        let taken_apart = Command::new(ffmpeg)
-            .args(["-v", "error", "-i"])
-            .arg(media::clip_webm())
-            .args(["-map", "0:v", "-c", "copy"])
-            .arg(&ivf)
-            // The crate's reader takes a page for a packet.
-            .args(["-map", "0:a", "-c", "copy", "-page_duration", "20000"])
-            .arg(&ogg)
-            .status();
-        assert!(taken_apart.unwrap().success());
-        let open = |path| BufReader::new(File::open(path).unwrap());
-        let (mut reader, _) = IVFReader::new(open(&ivf)).unwrap();
-        let mut frames = Vec::new();
-        while let Ok((frame, _)) = reader.parse_next_frame() {
-            frames.push(frame.freeze());
-        }
-        let (mut reader, _) = OggReader::new(open(&ogg), true).unwrap();
-        let mut sounds = Vec::new();
-        while let Ok((page, header)) = reader.parse_next_page() {
-            // The first page with a position is the first with sound.
-            if header.granule_position > 0 {
-                sounds.push(page.freeze());
-            }
-        }
-        assert_eq!(frames.len(), media::FRAMES as usize);
-        assert!(sounds.len() >= 499, "{} packets of sound", sounds.len());
-        Self { frames, sounds }
     }
 }
 
@@ -150,8 +180,9 @@ impl PeerConnectionEventHandler for Handler {
 
 async fn publish(
     clip: Clip,
-    endpoint: &str,
-    token: &str,
+    whip: &Whip,
+    habits: Habits,
+    controls: &Controls,
     up: watch::Sender<bool>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -160,10 +191,22 @@ async fn publish(
         connected: watch::Sender::new(false),
     });
     let mut engine = MediaEngine::default();
-    let vp8 = codec("video/VP8", 90_000, 0);
-    let opus = codec("audio/opus", 48_000, 2);
+    let (pictures, payloader): (_, Box<dyn Payloader>) = match clip.coding {
+        Coding::Vp8 => (
+            codec("video/VP8", 90_000, 0, ""),
+            Box::new(Vp8Payloader::default()),
+        ),
+        Coding::H264 => {
+            let format = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+            (
+                codec("video/H264", 90_000, 0, format),
+                Box::new(H264Payloader::default()),
+            )
+        }
+    };
+    let opus = codec("audio/opus", 48_000, 2, "");
     for (codec, payload_type, kind) in [
-        (&vp8, 96, RtpCodecKind::Video),
+        (&pictures, 96, RtpCodecKind::Video),
         (&opus, 111, RtpCodecKind::Audio),
     ] {
         let codec = RTCRtpCodecParameters {
@@ -172,7 +215,12 @@ async fn publish(
         };
         engine.register_codec(codec, kind).unwrap();
     }
-    let interceptors = register_default_interceptors(Registry::new(), &mut engine).unwrap();
+    let interceptors = register_default_interceptors(Registry::new(), &mut engine)
+        .unwrap()
+        .with(
+            Slot::Custom(SLOT),
+            Requests::new(Arc::clone(&controls.requests)),
+        );
     let connection = PeerConnectionBuilder::new()
         .with_media_engine(engine)
         .with_interceptor_registry(interceptors)
@@ -181,7 +229,7 @@ async fn publish(
         .build()
         .await
         .unwrap();
-    let (video, video_sender) = add(&connection, RtpCodecKind::Video, vp8).await;
+    let (video, video_sender) = add(&connection, RtpCodecKind::Video, pictures).await;
     let (audio, audio_sender) = add(&connection, RtpCodecKind::Audio, opus).await;
 
     let offer = connection.create_offer(None).await.unwrap();
@@ -192,12 +240,12 @@ async fn publish(
         .unwrap()
         .unwrap();
     let offer = connection.local_description().await.unwrap();
-    let bearer = format!("Bearer {token}");
+    let bearer = format!("Bearer {}", whip.token);
     let headers = [
         ("Content-Type", "application/sdp"),
         ("Authorization", bearer.as_str()),
     ];
-    let answer = api::request_with("POST", endpoint, &headers, &offer.sdp);
+    let answer = api::request_with("POST", &whip.url, &headers, &offer.sdp);
     assert_eq!(answer.status, 201, "{}", answer.body);
     let answer_sdp = RTCSessionDescription::answer(answer.body.clone()).unwrap();
     connection.set_remote_description(answer_sdp).await.unwrap();
@@ -210,9 +258,32 @@ async fn publish(
 
     // Both begin at the same instant: their reports tie them together from there on.
     let begin = Instant::now() + FRAME;
+    let video = Pace {
+        track: video,
+        payload_type: payload_type(&video_sender).await,
+        payloader,
+        begin,
+        timestamp: habits.video.0,
+        seq: habits.video.1,
+        duration: FRAME,
+        ticks: FRAME_TICKS,
+        clock_stops: habits.clock_stops,
+        obeys: habits.obeys,
+    };
+    let audio = Pace {
+        track: audio,
+        payload_type: payload_type(&audio_sender).await,
+        payloader: Box::new(OpusPayloader),
+        timestamp: habits.audio.0,
+        seq: habits.audio.1,
+        duration: SOUND,
+        ticks: SOUND_TICKS,
+        obeys: false,
+        ..video
+    };
     tokio::select! {
-        () = play(&video, payload_type(&video_sender).await, begin, FRAME, &clip.frames) => {}
-        () = play(&audio, payload_type(&audio_sender).await, begin, SOUND, &clip.sounds) => {}
+        () = video.run(&clip.frames, controls, 0) => {}
+        () = audio.run(&clip.sounds, controls, 1) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     timeout(PATIENCE, connection.close())
@@ -221,12 +292,12 @@ async fn publish(
         .unwrap();
 }
 
-fn codec(mime_type: &str, clock_rate: u32, channels: u16) -> RTCRtpCodec {
+fn codec(mime_type: &str, clock_rate: u32, channels: u16, format: &str) -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: mime_type.to_owned(),
         clock_rate,
         channels,
-        sdp_fmtp_line: String::new(),
+        sdp_fmtp_line: format.to_owned(),
         rtcp_feedback: vec![],
     }
 }
@@ -235,7 +306,7 @@ async fn add(
     connection: &impl PeerConnection,
     kind: RtpCodecKind,
     codec: RTCRtpCodec,
-) -> (Arc<TrackLocalStaticSample>, Arc<dyn RtpSender>) {
+) -> (Arc<TrackLocalStaticRTP>, Arc<dyn RtpSender>) {
     let encoding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters {
             ssrc: Some(rand::random()),
@@ -251,7 +322,7 @@ async fn add(
         kind,
         vec![encoding],
     );
-    let track = Arc::new(TrackLocalStaticSample::new(Instant::now(), track).unwrap());
+    let track = Arc::new(TrackLocalStaticRTP::new(track));
     let sender = connection
         .add_track(Arc::clone(&track) as Arc<dyn TrackLocal>)
         .await
@@ -262,32 +333,4 @@ async fn add(
 async fn payload_type(sender: &Arc<dyn RtpSender>) -> u8 {
     let parameters = sender.get_parameters().await.unwrap();
     parameters.rtp_parameters.codecs[0].payload_type
-}
-
-/// Sends the samples at their pace, again and again.
-async fn play(
-    track: &TrackLocalStaticSample,
-    payload_type: u8,
-    begin: Instant,
-    duration: Duration,
-    samples: &[Bytes],
-) {
-    let ssrc = track.ssrcs().await[0];
-    let mut pace = interval_at(begin.into(), duration);
-    for data in samples.iter().cycle() {
-        let timestamp = pace.tick().await.into_std();
-        let sample = Sample {
-            data: data.clone(),
-            timestamp,
-            duration,
-            packet_timestamp: 0,
-            prev_dropped_packets: 0,
-            prev_padding_packets: 0,
-        };
-        track
-            .sample_writer(ssrc, payload_type)
-            .write_sample(&sample)
-            .await
-            .unwrap();
-    }
 }

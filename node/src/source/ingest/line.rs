@@ -7,11 +7,12 @@ use banyan::relay::keyframe::{Mark, mark};
 use banyan::relay::packet::{Packet, TrackIndex};
 use banyan::wire::announcement::Codec;
 
-use super::clock::Timeline;
+use super::common_time::CommonTime;
 use super::is_video;
 use super::parameters::ParameterSets;
 use super::reorder::{Next, Reorder};
 use super::split::split;
+use super::timeline::Timeline;
 use crate::rtc::{PublishedTrack, ReceivedPacket};
 
 /// Key frames further apart than this make joining slow and losses last, and are warned about.
@@ -20,19 +21,12 @@ const LONG_GROUP: Duration = Duration::from_secs(5);
 /// Time between two such warnings.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What came out of a packet of the publisher.
-pub(super) struct Ready {
-    pub(super) packets: Vec<Packet>,
-    /// Their timestamps belong to a new time line.
-    pub(super) renewed: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Line {
     track: TrackIndex,
     codec: Codec,
     reorder: Reorder,
-    timeline: Timeline,
+    pub(super) timeline: Timeline,
     sets: ParameterSets,
     /// Nothing goes out before a key frame: it is the first, or something before it is lost.
     closed: bool,
@@ -50,7 +44,7 @@ impl Line {
             track,
             codec,
             reorder: Reorder::new(false),
-            timeline: Timeline::new(codec.clock_rate(), base),
+            timeline: Timeline::new(codec.clock_rate(), base, !is_video(codec)),
             sets: ParameterSets::default(),
             closed: is_video(codec),
             wanted: false,
@@ -91,18 +85,18 @@ impl Line {
     }
 
     /// What the next packet in order makes; empty while it is passed over.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Ready> {
+    pub(super) fn pop(&mut self, now: Instant, common: &mut CommonTime) -> Option<Vec<Packet>> {
         let packet = match self.reorder.pop(now)? {
             Next::Packet(packet) => packet,
             Next::Lost => {
                 tracing::debug!(track = self.track, "packets of the publisher are lost");
                 self.close();
-                return Some(Ready::nothing());
+                return Some(Vec::new());
             }
         };
         // Padding, with which publishers probe for bandwidth.
         if packet.payload.is_empty() {
-            return Some(Ready::nothing());
+            return Some(Vec::new());
         }
         let sets = if self.codec == Codec::H264 {
             self.sets.before(packet.timestamp, &packet.payload)
@@ -117,14 +111,14 @@ impl Line {
         if starts {
             self.on_key_frame(now);
         } else if self.closed {
-            return Some(Ready::nothing());
+            return Some(Vec::new());
         }
-        let mapped = self.timeline.map(now, packet.timestamp);
+        let timestamp = self.timeline.map(now, packet.timestamp, common);
         let track = self.track;
         let whole = |payload| Packet {
             track,
             seq: 0,
-            timestamp: mapped.timestamp,
+            timestamp,
             marker: false,
             extensions: Vec::new(),
             payload,
@@ -152,10 +146,7 @@ impl Line {
         if let Some(last) = packets.last_mut() {
             last.marker = packet.marker;
         }
-        Some(Ready {
-            packets,
-            renewed: mapped.renewed,
-        })
+        Some(packets)
     }
 
     fn on_key_frame(&mut self, now: Instant) {
@@ -198,22 +189,8 @@ impl Line {
         self.reorder.requests(now)
     }
 
-    /// The stream's timestamp at the instant of a sender report.
-    pub(super) fn report(&self, now: Instant, rtp: u32) -> Option<u32> {
-        self.timeline.report(now, rtp)
-    }
-
     pub(super) fn deadline(&self) -> Option<Instant> {
         let ask = self.key_frame_request_at().filter(|_| self.wanted);
         [self.reorder.deadline(), ask].into_iter().flatten().min()
-    }
-}
-
-impl Ready {
-    const fn nothing() -> Self {
-        Self {
-            packets: Vec::new(),
-            renewed: false,
-        }
     }
 }

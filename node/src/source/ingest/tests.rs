@@ -31,6 +31,7 @@ struct World {
     ingest: Ingest,
     now: Instant,
     seq: u16,
+    sound_seq: u16,
 }
 
 impl World {
@@ -41,6 +42,7 @@ impl World {
             ingest: Ingest::new(now, 9 << 32, Epoch(50), rng),
             now,
             seq: 65_530,
+            sound_seq: 9,
         }
     }
 
@@ -66,6 +68,20 @@ impl World {
             extensions: Vec::new(),
             payload: Bytes::from_static(payload),
         }
+    }
+
+    fn sound(&mut self, timestamp: u32) -> Vec<IngestOutput> {
+        self.sound_seq = self.sound_seq.wrapping_add(1);
+        let packet = ReceivedPacket {
+            track: 1,
+            seq: self.sound_seq,
+            timestamp,
+            marker: false,
+            extensions: Vec::new(),
+            payload: Bytes::from_static(&[0xfc, 1]),
+        };
+        self.ingest.packet(self.now, packet);
+        self.drain()
     }
 
     fn send(&mut self, timestamp: u32, key: bool) -> Vec<IngestOutput> {
@@ -187,35 +203,61 @@ fn silence_is_told_and_so_is_its_end() {
 }
 
 #[test]
-fn reports_of_both_tracks_meet_on_one_clock() {
+fn one_clock_is_told_of_all_tracks() {
     let mut world = World::new();
     world
         .ingest
         .begin(Epoch(60), &[h264(BASELINE, false), opus()]);
-    let video = packets(&world.send(1_000, true))[0].timestamp;
-    let sound = ReceivedPacket {
-        track: 1,
-        payload: Bytes::from_static(&[0xfc, 1]),
-        ..world.picture(500, false)
-    };
-    world.ingest.packet(world.now, sound);
-    let audio = packets(&world.drain())[0].timestamp;
-    // The publisher captured both at its time 100, and reports a second later.
-    world.now += ms(1_000);
-    world.ingest.sender_report(world.now, 0, 101 << 32, 91_000);
-    world.now += ms(30);
-    world.ingest.sender_report(world.now, 1, 101 << 32, 48_500);
-    let outputs = world.drain();
+    let outputs = world.send(1_000, true);
     let [
+        _,
         IngestOutput::Clock { ntp: a, rtp: v, .. },
         IngestOutput::Clock { ntp: b, rtp: s, .. },
+        IngestOutput::Packets(_),
     ] = outputs[..]
     else {
         panic!("{outputs:?}");
     };
     assert_eq!(a, b);
-    assert_eq!(v, video.wrapping_add(90_000));
-    assert_eq!(s, audio.wrapping_add(48_000));
+    assert_eq!(v, packets(&outputs)[0].timestamp);
+    // Sound that comes 30 ms later is 30 ms later.
+    world.now += ms(30);
+    assert_eq!(
+        packets(&world.sound(500))[0].timestamp,
+        s.wrapping_add(30 * 48)
+    );
+}
+
+#[test]
+fn reports_bring_sound_and_picture_together() {
+    let mut world = World::new();
+    world
+        .ingest
+        .begin(Epoch(60), &[h264(BASELINE, false), opus()]);
+    // Pictures take 200 ms longer on their way; the publisher's reports tell.
+    let mut offsets = Vec::new();
+    for n in 0..200_u32 {
+        let (picture, sound) = (n * 1_800, n * 960);
+        let heard = packets(&world.sound(sound))[0].timestamp;
+        let seen = packets(&world.send(picture.wrapping_sub(200 * 90), n == 0))[0].timestamp;
+        offsets.push((seen, heard));
+        world.now += ms(20);
+        if n % 50 == 49 {
+            let ntp = u64::from(100 + n / 50) << 32;
+            world.ingest.sender_report(0, ntp, picture);
+            world.ingest.sender_report(1, ntp, sound);
+        }
+    }
+    let behind = |(seen, heard): (u32, u32)| {
+        let seen = f64::from(seen.wrapping_sub(offsets[0].0)) / 90.0;
+        seen - f64::from(heard.wrapping_sub(offsets[0].1)) / 48.0
+    };
+    assert!((behind(offsets[0]) - behind(offsets[199]) - 200.0).abs() < 2.0);
+    assert!(
+        offsets
+            .windows(2)
+            .all(|pair| pair[1].0.wrapping_sub(pair[0].0) < 2_400)
+    );
 }
 
 #[test]
