@@ -282,6 +282,24 @@ mod tests {
         a=fmtp:106 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42c01f;sprop-parameter-sets=Z0LAHw==,aM4=\r\n\
         a=rtcp-fb:106 nack\r\na=rtcp-fb:106 goog-remb\r\na=ssrc:3922012 cname:FFmpeg\r\n";
 
+    /// libdatachannel's, on which OBS stands: sources named per m-line, its addresses with
+    /// documentation ones in their place.
+    const LIBDATACHANNEL: &str = "v=0\r\no=rtc 1079901615 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+        a=group:BUNDLE 0 1\r\na=group:LS 0 1\r\na=msid-semantic:WMS *\r\na=ice-options:ice2,trickle\r\n\
+        a=fingerprint:sha-256 AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA\r\n\
+        m=audio 44681 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 192.0.2.2\r\na=mid:0\r\na=sendonly\r\n\
+        a=ssrc:1001 cname:obs\r\na=ssrc:1001 msid:live live-audio\r\na=msid:live live-audio\r\n\
+        a=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+        a=fmtp:111 minptime=10;maxaveragebitrate=96000;stereo=1;sprop-stereo=1;useinbandfec=1\r\n\
+        a=setup:actpass\r\na=ice-ufrag:auJk\r\na=ice-pwd:Ip5olproKPpczHy0NV07W/\r\n\
+        a=candidate:1 1 UDP 2114977791 192.0.2.2 44681 typ host\r\na=end-of-candidates\r\n\
+        m=video 44681 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 192.0.2.2\r\na=mid:1\r\na=sendonly\r\n\
+        a=ssrc:1002 cname:obs\r\na=ssrc:1002 msid:live live-video\r\na=msid:live live-video\r\n\
+        a=rtcp-mux\r\na=rtpmap:96 H264/90000\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\n\
+        a=rtcp-fb:96 goog-remb\r\n\
+        a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\r\n\
+        a=setup:actpass\r\na=ice-ufrag:auJk\r\na=ice-pwd:Ip5olproKPpczHy0NV07W/\r\n";
+
     fn local() -> LocalTransport {
         LocalTransport {
             ufrag: "ours".into(),
@@ -296,6 +314,19 @@ mod tests {
         let remote = description.remote()?;
         let candidates = ["candidate:1 1 udp 1 192.0.2.1 7144 typ host".to_owned()];
         answer(&description, &remote, &local(), Setup::Active, &candidates)
+    }
+
+    #[test]
+    fn libdatachannels_offer_is_answered() {
+        let sdp = answered(LIBDATACHANNEL).unwrap().sdp;
+        for line in [
+            "m=audio 9 ",
+            "m=video 9 ",
+            "a=setup:active",
+            "a=rtcp-fb:96 nack pli",
+        ] {
+            assert!(sdp.contains(line), "no {line} in {sdp}");
+        }
     }
 
     #[test]
