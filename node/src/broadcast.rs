@@ -162,6 +162,7 @@ async fn broadcast(
                     epoch,
                     ntp: ntp_of(since_unix_epoch()),
                     rng_seed: rand::random(),
+                    ice_servers: options.embedded.stun_servers(),
                 },
             }),
         },

@@ -1,6 +1,7 @@
 //! The WHIP endpoint as a resource: methods, status codes, fields and bodies of RFC 9725.
 
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 
 use banyan_tests::api::{connect, split};
 use banyan_tests::publisher::{Whip, waiting, waiting_args};
@@ -154,6 +155,37 @@ fn a_session_is_made_trickled_to_and_ended_once() {
     assert_eq!(ask("DELETE", &resource, &[bearer], "").status, 200);
     assert_eq!(ask("DELETE", &resource, &[bearer], "").status, 404);
     assert_eq!(patch(&[bearer, FRAGMENT, &matching], fragment).status, 404);
+}
+
+#[test]
+fn the_answer_tells_the_address_that_a_stun_server_saw() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(secs(10))).unwrap();
+    let url = format!("stun:{}", server.local_addr().unwrap());
+    let args = waiting_args(&directory).with("--tracker-ice-server", url);
+    let (_root, whip) = waiting(&directory, args);
+    let bearer = format!("Authorization: Bearer {}", whip.token);
+    let mut request = [0; 256];
+    let (_, from) = server.recv_from(&mut request).unwrap();
+    // No answer waits for the server.
+    let first = ask("POST", &whip.url, &[&bearer, SDP], OFFER);
+    assert_eq!(first.status, 201);
+    assert!(!first.body.contains("srflx"), "{}", first.body);
+    // 203.0.113.7:40000 as an XOR-MAPPED-ADDRESS (RFC 8489 section 14.2).
+    let mut answer = vec![0x01, 0x01, 0, 12];
+    answer.extend(&request[4..20]);
+    answer.extend([0, 0x20, 0, 8, 0, 1]);
+    answer.extend((40_000_u16 ^ 0x2112).to_be_bytes());
+    answer.extend([203 ^ 0x21, 0x12, 113 ^ 0xA4, 7 ^ 0x42]);
+    server.send_to(&answer, from).unwrap();
+    // The first one never connects and gives way.
+    std::thread::sleep(secs(2) + secs(1) / 2);
+    let second = ask("POST", &whip.url, &[&bearer, SDP], OFFER);
+    assert_eq!(second.status, 201);
+    let told = second.body.contains(" 203.0.113.7 40000 typ srflx ");
+    assert!(told, "{}", second.body);
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct PublisherConfig {
     pub ntp: u64,
     /// Seeds sources, timestamps and sequence numbers.
     pub rng_seed: [u8; 32],
+    /// STUN servers that see this node as publishers do.
+    pub ice_servers: Vec<String>,
 }
 
 /// One publisher's session; chosen at random, so that only who began it knows it.
@@ -130,6 +132,7 @@ pub(super) struct Publisher {
     links: u32,
     counted: Publishing,
     last_packet: Option<Instant>,
+    ice_servers: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -156,7 +159,13 @@ impl Publisher {
             links: 0,
             counted: Publishing::default(),
             last_packet: None,
+            ice_servers: config.ice_servers.clone(),
         }
+    }
+
+    /// Learns the address that its answers tell.
+    pub(super) fn start(&self, now: Instant, engine: &mut Engine) {
+        engine.learn_address(now, &self.ice_servers);
     }
 
     /// What has come so far.
@@ -235,6 +244,8 @@ impl Publisher {
             link: LinkId(self.links),
         };
         let publication = engine.publish(now, link, sdp).map_err(Refusal::Engine)?;
+        // For the next one: a home router's mapping may have changed since.
+        engine.learn_address(now, &self.ice_servers);
         if let Some(silent) = self.session.take() {
             tracing::info!("a silent publisher gives way to a new one");
             engine.close(now, silent.link);

@@ -67,6 +67,9 @@ impl Turn {
 
     /// Turns until the node has left.
     pub(super) async fn run(&mut self, mut inbox: mpsc::Receiver<Command>) {
+        if let Some(publisher) = &self.publisher {
+            publisher.start(Instant::now(), &mut self.engine);
+        }
         loop {
             let deadline = self.deadline();
             let command = tokio::select! {

@@ -79,39 +79,63 @@ impl Reflexive {
     ) -> Vec<SocketAddr> {
         let mut known = Vec::new();
         for host in urls.filter_map(host_and_port) {
-            if !self.servers.contains_key(&host) && self.servers.len() == MAX_SERVERS {
+            let Some(server) = self.look_up(now, host) else {
                 continue;
-            }
-            let server = self.servers.entry(host.clone()).or_default();
-            let fresh = server
-                .asked
-                .is_some_and(|t| now.saturating_duration_since(t) < FRESH);
-            if fresh {
-                known.extend(&server.mapped);
-            } else {
-                server.asked = Some(now);
-                server.mapped.clear();
-                server.queries.clear();
-                match host.parse::<SocketAddr>() {
-                    Ok(addr) => server.query(now, addr),
-                    Err(_) if !server.resolving => {
-                        server.resolving = true;
-                        let answer = self.names.0.clone();
-                        tokio::spawn(async move {
-                            let found = tokio::net::lookup_host(&host).await;
-                            let found = found.map_or_else(|_| Vec::new(), Iterator::collect);
-                            // The engine may be gone.
-                            let _ = answer.send((host, found)).await;
-                        });
-                    }
-                    Err(_) => {}
-                }
-            }
+            };
+            known.extend(&server.mapped);
             if server.busy() {
                 self.waiting.insert(link);
             }
         }
         known
+    }
+
+    /// Asks `urls` for nobody in particular.
+    pub(super) fn learn<'a>(&mut self, now: Instant, urls: impl Iterator<Item = &'a str>) {
+        for host in urls.filter_map(host_and_port) {
+            self.look_up(now, host);
+        }
+    }
+
+    /// What the servers have said, each address once.
+    pub(super) fn known(&self) -> Vec<SocketAddr> {
+        let mut known: Vec<SocketAddr> = (self.servers.values())
+            .flat_map(|server| server.mapped.iter().copied())
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        known
+    }
+
+    /// A server, asked unless it has been asked of late; none when there are too many.
+    fn look_up(&mut self, now: Instant, host: String) -> Option<&mut Server> {
+        if !self.servers.contains_key(&host) && self.servers.len() == MAX_SERVERS {
+            return None;
+        }
+        let server = self.servers.entry(host.clone()).or_default();
+        let fresh = server
+            .asked
+            .is_some_and(|t| now.saturating_duration_since(t) < FRESH);
+        if !fresh {
+            server.asked = Some(now);
+            server.mapped.clear();
+            server.queries.clear();
+            match host.parse::<SocketAddr>() {
+                Ok(addr) => server.query(now, addr),
+                Err(_) if !server.resolving => {
+                    server.resolving = true;
+                    let answer = self.names.0.clone();
+                    tokio::spawn(async move {
+                        let found = tokio::net::lookup_host(&host).await;
+                        let found = found.map_or_else(|_| Vec::new(), Iterator::collect);
+                        // The engine may be gone.
+                        let _ = answer.send((host, found)).await;
+                    });
+                }
+                Err(_) => {}
+            }
+        }
+        Some(server)
     }
 
     /// Whether `link` will hear more.

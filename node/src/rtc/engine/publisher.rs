@@ -34,6 +34,12 @@ pub struct Publication {
 }
 
 impl Engine {
+    /// Asks these STUN servers for this node's address, unless they were asked within a minute. No
+    /// answer to a publisher waits for theirs: it has what is known by then.
+    pub fn learn_address(&mut self, now: Instant, stun: &[String]) {
+        self.reflexive.learn(now, stun.iter().map(String::as_str));
+    }
+
     /// Answers a publisher's offer. Its packets come as
     /// [`EngineEvent::Packet`](crate::rtc::EngineEvent::Packet).
     ///
@@ -58,7 +64,7 @@ impl Engine {
         };
         let local = self.local_transport();
         self.read_addresses(now);
-        let candidates = self.host_candidates();
+        let candidates = self.known_candidates();
         let agreed = ingest::answer(&description, &remote, &local, setup, &candidates)?;
         self.born += 1;
         let seed = Seed {
@@ -108,7 +114,7 @@ impl Engine {
         self.demux.insert(&ours.ufrag, link);
         self.mark(link);
         let line = Section {
-            candidates: self.host_candidates(),
+            candidates: self.known_candidates(),
             end_of_candidates: true,
             ..line.clone()
         };

@@ -188,8 +188,15 @@ impl Engine {
     }
 
     fn emit_reflexive(&mut self, link: LinkKey, addr: SocketAddr) {
+        if let Some(candidate) = self.reflexive_candidate(addr) {
+            self.emit(EngineEvent::LocalCandidate { link, candidate });
+        }
+    }
+
+    /// None for an address that this host has itself.
+    fn reflexive_candidate(&self, addr: SocketAddr) -> Option<String> {
         if self.addresses.1.contains(&addr) {
-            return;
+            return None;
         }
         let base = self
             .addresses
@@ -201,8 +208,15 @@ impl Engine {
             SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], a.port())),
             SocketAddr::V6(_) => SocketAddr::from(([0u16; 8], a.port())),
         });
-        let candidate = candidate::reflexive(addr, base);
-        self.emit(EngineEvent::LocalCandidate { link, candidate });
+        Some(candidate::reflexive(addr, base))
+    }
+
+    /// The addresses known now with those that STUN servers have told.
+    pub(super) fn known_candidates(&self) -> Vec<String> {
+        let told = self.reflexive.known();
+        let mut candidates = self.host_candidates();
+        candidates.extend((told.into_iter()).filter_map(|addr| self.reflexive_candidate(addr)));
+        candidates
     }
 
     /// Tells the addresses known now; those that STUN servers see come when they answer.
