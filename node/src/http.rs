@@ -10,8 +10,11 @@ use anyhow::Context;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::Response;
 use banyan::limits::MAX_SDP;
+use banyan_http::admission::Admission;
+use banyan_http::answer::sentence;
+use banyan_http::connections::{accept, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -19,6 +22,13 @@ use self::health::Figures;
 
 /// Ports tried where the user named none: as many broadcasts as one machine carries.
 const TRIES: u16 = 32;
+
+/// Most connections in all: a publisher, a monitor and the players of a well connected node, many
+/// times over, and few enough for 1024 file descriptors.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Most connections from one address: a page asks over six at once.
+const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
 
 /// Where the server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +95,28 @@ impl Server {
     pub fn serve(self, rooms: Rooms) {
         tracing::info!("health, metrics and WHEP at http://{}", self.addr);
         let routes = rooms.router();
+        tokio::spawn(take_all(self.listener, routes));
+    }
+}
+
+async fn take_all(listener: TcpListener, routes: Router) {
+    let admission = Admission::of_every_address(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS);
+    loop {
+        let (stream, peer) = accept(&listener).await;
+        let permit = match admission.enter(peer.ip(), false) {
+            Ok(permit) => permit,
+            Err(refused) => {
+                tracing::debug!(%peer, %refused, "HTTP connection refused");
+                continue;
+            }
+        };
+        let routes = routes.clone();
         tokio::spawn(async move {
-            if let Err(error) = axum::serve(self.listener, routes).await {
-                tracing::error!("the HTTP server ends: {error}");
+            let _place = permit;
+            // A request that is being answered ends with the process.
+            let ended = std::future::pending();
+            if let Err(error) = serve(stream, routes, (), ended).await {
+                tracing::debug!(%peer, %error, "HTTP connection failed");
             }
         });
     }
@@ -105,6 +134,6 @@ async fn first_free(first: SocketAddr) -> anyhow::Result<TcpListener> {
     Err(error).with_context(|| format!("no port from {first} on is free; name one with --listen"))
 }
 
-async fn nothing_here() -> impl IntoResponse {
-    (StatusCode::NOT_FOUND, "there is nothing here\n")
+async fn nothing_here() -> Response {
+    sentence(StatusCode::NOT_FOUND, "there is nothing here")
 }

@@ -5,6 +5,7 @@ mod bad_input;
 mod command_line;
 mod dead_parent;
 mod demo;
+mod doors;
 mod https;
 mod loss;
 mod operators;

@@ -16,8 +16,9 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("tracker", &["broadcast", "directory", "wire"]),
 ];
 
-/// What the programs may use of the root crate.
-const PROGRAMS: [(&str, &[&str]); 2] = [
+/// What the programs and their doors may use of the root crate.
+const PROGRAMS: [(&str, &[&str]); 3] = [
+    ("http", &["limits", "wire"]),
     ("node", &["id", "limits", "node", "relay", "wire"]),
     ("tracker", &["id", "limits", "tracker", "wire"]),
 ];

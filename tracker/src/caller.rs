@@ -7,8 +7,8 @@ use axum::http::HeaderMap;
 use axum::http::header::{FORWARDED, HOST};
 use ipnet::IpNet;
 
-use crate::admission::Permit;
 use crate::config::PublicUrl;
+use banyan_http::admission::Permit;
 
 /// The two ends of a connection, attached to each of its requests.
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ fn node_address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Admission;
+    use banyan_http::admission::Admission;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -1,23 +1,16 @@
-//! Takes TCP connections and serves HTTP/1.1 on them, within limits.
+//! Takes TCP connections, with TLS or without, and serves HTTP/1.1 on them.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use banyan_http::admission::{Admission, Refused};
+use banyan_http::connections::{accept, serve};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::admission::{Admission, Refused};
 use crate::caller::{Connection, Trust};
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
@@ -25,21 +18,6 @@ use crate::tls::Certificates;
 
 /// Longest time a client may take for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Longest time a client may take for the head of a request, and between two requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Most bytes of a request's head.
-const MAX_HEAD: usize = 16 * 1024;
-
-/// Most header fields of a request.
-const MAX_HEADERS: usize = 64;
-
-/// Pause after the system refused a connection, for want of file descriptors as a rule.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Time a request that is being answered has left when the tracker stops.
-const STOP_GRACE: Duration = Duration::from_millis(1000);
 
 /// What it takes to serve connections.
 #[derive(Clone)]
@@ -55,29 +33,16 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     /// Serves `listener` until the tracker stops.
     pub(crate) async fn run(mut self, listener: TcpListener) {
-        let mut failing = false;
         loop {
-            let accepted = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 () = self.lifetime.ended() => return,
-                accepted = listener.accept() => accepted,
+                accepted = accept(&listener) => accepted,
             };
-            match accepted {
-                Ok((stream, peer)) => {
-                    failing = false;
-                    self.take(stream, peer);
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "cannot take connections");
-                    }
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            self.take(stream, peer);
         }
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let exempt = self.trust.is_proxy(peer.ip());
         let permit = match self.admission.enter(peer.ip(), exempt) {
             Ok(permit) => Arc::new(permit),
@@ -94,8 +59,6 @@ impl Acceptor {
             return;
         };
         self.metrics.connections_accepted.add(1);
-        // Signalling is many small messages, each waited for.
-        let _ = stream.set_nodelay(true);
         let connection = Connection {
             peer,
             local,
@@ -132,30 +95,8 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let peer = connection.peer;
-        let routes = TowerToHyperService::new(self.routes);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(connection.clone());
-            routes.call(request)
-        });
-        let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut serving = pin!(serving);
-        let served = tokio::select! {
-            served = serving.as_mut() => served,
-            () = self.lifetime.ended() => {
-                serving.as_mut().graceful_shutdown();
-                match timeout(STOP_GRACE, serving).await {
-                    Ok(served) => served,
-                    Err(_) => return,
-                }
-            }
-        };
-        if let Err(error) = served {
+        let ended = self.lifetime.ended();
+        if let Err(error) = serve(stream, self.routes, connection, ended).await {
             tracing::debug!(%peer, %error, "HTTP connection failed");
         }
     }

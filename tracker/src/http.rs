@@ -12,18 +12,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::get;
+use banyan_http::answer::sentence;
 use banyan_operator::process::Process;
 use tokio::task::AbortHandle;
 
-use crate::admission::Admission;
 use crate::caller::Trust;
 use crate::core::CoreHandle;
 use crate::ice::IceOffer;
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
+use banyan_http::admission::Admission;
 use fresh::Fresh;
 
 /// Largest request body.
@@ -64,12 +65,6 @@ pub(crate) fn router(app: App) -> Router {
         .merge(pages::router())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)
-}
-
-/// An answer of one sentence.
-fn sentence(status: StatusCode, text: impl Into<String>) -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    (status, headers, format!("{}\n", text.into())).into_response()
 }
 
 /// The tracker's core has ended.

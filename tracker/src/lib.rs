@@ -3,7 +3,6 @@
 //! [`Server::start`] runs a tracker inside the current tokio runtime; the binary
 //! `banyan-tracker` and the tracker embedded in a broadcast are both this.
 
-mod admission;
 mod caller;
 pub mod config;
 mod connections;

@@ -10,7 +10,6 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::admission::Admission;
 use crate::caller::Trust;
 use crate::config::{Config, DEFAULT_PORT, DEFAULT_STUN_PORT, PublicUrl, StunListen};
 use crate::connections::Acceptor;
@@ -18,6 +17,7 @@ use crate::ice::IceOffer;
 use crate::lifetime::{Lifetime, Stopper, lifetime};
 use crate::metrics::Metrics;
 use crate::{core, http, listen, stun, tls};
+use banyan_http::admission::Admission;
 
 /// Longest time [`Server::shutdown`] takes.
 const SHUTDOWN: Duration = Duration::from_millis(1800);

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Players;
-use crate::admission::Permit;
 use crate::core::{Line, Outgoing};
 use crate::lifetime::Lifetime;
+use banyan_http::admission::Permit;
 
 /// Time between two signs to the core that this session is not forgotten: a third of the silence
 /// it allows a player.

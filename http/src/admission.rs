@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts connections.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     total_limit: usize,
     address_limit: usize,
+    exempts_loopback: bool,
     counts: Mutex<Counts>,
 }
 
@@ -21,9 +22,9 @@ struct Counts {
 
 /// Why nobody was let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
-    /// The tracker is full.
-    #[error("this tracker has as many connections as it takes")]
+pub enum Refused {
+    /// The server is full.
+    #[error("this server has as many connections as it takes")]
     Total,
     /// This address has its share.
     #[error("this address has as many connections as one address may have")]
@@ -32,28 +33,38 @@ pub(crate) enum Refused {
 
 /// A place that was taken; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Permit {
+pub struct Permit {
     admission: Arc<Admission>,
     counts_total: bool,
     address: Option<IpAddr>,
 }
 
 impl Admission {
-    /// With these limits.
-    pub(crate) fn new(total_limit: usize, address_limit: usize) -> Arc<Self> {
+    /// With these limits. Loopback addresses count in the total alone: a proxy or a mesh on the
+    /// same machine is many clients.
+    pub fn new(total_limit: usize, address_limit: usize) -> Arc<Self> {
+        Self::with(total_limit, address_limit, true)
+    }
+
+    /// With these limits, where a loopback address is like any other.
+    pub fn of_every_address(total_limit: usize, address_limit: usize) -> Arc<Self> {
+        Self::with(total_limit, address_limit, false)
+    }
+
+    fn with(total_limit: usize, address_limit: usize, exempts_loopback: bool) -> Arc<Self> {
         Arc::new(Self {
             total_limit,
             address_limit,
+            exempts_loopback,
             counts: Mutex::default(),
         })
     }
 
     /// A place for a connection from `address`; `exempt` ones count in the total alone.
-    pub(crate) fn enter(
-        self: &Arc<Self>,
-        address: IpAddr,
-        exempt: bool,
-    ) -> Result<Permit, Refused> {
+    ///
+    /// # Errors
+    /// When all places, or those of one address, are taken.
+    pub fn enter(self: &Arc<Self>, address: IpAddr, exempt: bool) -> Result<Permit, Refused> {
         let mut counts = self.lock();
         if counts.total >= self.total_limit {
             return Err(Refused::Total);
@@ -69,7 +80,10 @@ impl Admission {
 
     /// A place for a client whose connection a proxy has already brought in: counts for its
     /// address alone.
-    pub(crate) fn enter_behind_proxy(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refused> {
+    ///
+    /// # Errors
+    /// When the places of one address are taken.
+    pub fn enter_behind_proxy(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refused> {
         let mut counts = self.lock();
         let address = self.count_address(&mut counts, address, false)?;
         Ok(Permit {
@@ -86,7 +100,7 @@ impl Admission {
         exempt: bool,
     ) -> Result<Option<IpAddr>, Refused> {
         let address = network(address);
-        if exempt || address.is_loopback() {
+        if exempt || (self.exempts_loopback && address.is_loopback()) {
             return Ok(None);
         }
         let count = counts.per_address.entry(address).or_default();
@@ -156,6 +170,15 @@ mod tests {
             admission.enter(loopback, false).unwrap_err(),
             Refused::Total
         );
+    }
+
+    #[test]
+    fn loopback_addresses_count_where_it_is_asked_for() {
+        let admission = Admission::of_every_address(3, 1);
+        let one: IpAddr = "127.0.0.1".parse().unwrap();
+        let _first = admission.enter(one, false).unwrap();
+        assert_eq!(admission.enter(one, false).unwrap_err(), Refused::Address);
+        assert!(admission.enter("127.0.0.2".parse().unwrap(), false).is_ok());
     }
 
     #[test]
