@@ -39,8 +39,8 @@ pub(crate) struct Foreign {
     pub(crate) packets: Vec<rtc::rtp::Packet>,
     /// Takes nothing but connectivity checks.
     pub(crate) deaf: bool,
-    /// How many more datagrams of the handshake it loses.
-    pub(crate) losses: u32,
+    /// Which datagram of the handshake it loses, counted from one; none at zero.
+    pub(crate) loses: u32,
 }
 
 impl Foreign {
@@ -89,7 +89,7 @@ impl Foreign {
             states: Vec::new(),
             packets: Vec::new(),
             deaf: false,
-            losses: 0,
+            loses: 0,
         }
     }
 
@@ -133,9 +133,11 @@ impl Foreign {
                 continue;
             }
             // A DTLS record of the handshake (RFC 5246 section 6.2.1).
-            if self.losses > 0 && buffer[0] == 22 {
-                self.losses -= 1;
-                continue;
+            if self.loses > 0 && buffer[0] == 22 {
+                self.loses -= 1;
+                if self.loses == 0 {
+                    continue;
+                }
             }
             let message = TaggedBytesMut {
                 now,

@@ -61,8 +61,12 @@ impl Flight {
             return;
         }
         self.answered = true;
-        let wanting = over && self.repeated < REPEATS;
-        self.due = wanting.then_some(now);
+        // Before the end it may be half an answer, or one that came before: the flight stays due
+        // until another one is sent.
+        if over {
+            let wanting = self.repeated < REPEATS;
+            self.due = wanting.then_some(now);
+        }
     }
 
     /// When [`repeat`](Self::repeat) has something to say.
@@ -139,9 +143,11 @@ mod tests {
         let mut flight = Flight::default();
         flight.sent(start, LOCAL, peer(), &datagram(22, 10));
         flight.received(start + ms(5), &datagram(22, 50), false);
-        assert_eq!(flight.deadline(), None);
+        assert_eq!(flight.deadline(), Some(start + ms(50)), "half an answer");
         flight.sent(start + ms(6), LOCAL, peer(), &datagram(22, 20));
         assert_eq!(flight.deadline(), Some(start + ms(56)));
+        // The peer repeats its own flight: it has not had ours.
+        flight.received(start + ms(55), &datagram(22, 50), false);
         assert_eq!(lengths(flight.repeat(start + ms(56), false)), [20]);
     }
 
