@@ -106,6 +106,9 @@ mod tests {
     use crate::wire::announcement::{Codec, StreamInfo, TrackInfo};
     use crate::wire::tracker::{ServerMessage, Welcome};
 
+    /// How soon a tracker may hear again.
+    const SOON: Duration = Duration::from_millis(100);
+
     struct Root {
         peer: Peer,
         now: Instant,
@@ -154,6 +157,7 @@ mod tests {
                 report_interval_ms: 1000,
             }));
             root.tracker(ServerMessage::Published);
+            root.now += SOON;
             root
         }
 
@@ -225,6 +229,7 @@ mod tests {
             assert!(!outputs.iter().any(says));
         }
         assert_eq!(root.peer.children().count(), 1);
+        root.now += SOON;
         let outputs = root.tell(PeerInput::Closed {
             link: link(1),
             reached: true,
@@ -300,6 +305,24 @@ mod tests {
         // A child the tracker placed is not the door's to end.
         root.ask(link(2), PlayerRequest::Leave);
         assert_eq!(root.peer.children().count(), 1);
+    }
+
+    #[test]
+    fn a_crowd_at_the_door_is_no_flood_at_the_tracker() {
+        let mut root = Root::live(10);
+        let mut reports = 0;
+        for _ in 0..1000 {
+            root.now += Duration::from_millis(1);
+            let mut outputs = root.ask(link(1), play());
+            outputs.extend(root.ask(link(1), PlayerRequest::Leave));
+            reports += outputs
+                .iter()
+                .filter(|o| **o == PeerOutput::ReportDue)
+                .count();
+        }
+        assert_eq!(reports, 10);
+        let due = root.peer.deadline().unwrap();
+        assert!(due <= root.now + SOON, "the last of them is told of");
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::wire::tracker::{
     ServerMessage, StreamState, StreamStatus, Welcome, challenge_text,
 };
 
-/// Shortest interval between reports a tracker may ask for.
+/// Shortest interval between reports, whatever a tracker asks for and however many players come to
+/// this node's door: ten a second leave most of the messages a tracker takes to the rest.
 const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Longest interval between reports a tracker may ask for.
@@ -43,12 +44,14 @@ pub struct Session {
     ice_servers: Vec<IceServer>,
     report_interval: Duration,
     report_at: Option<Instant>,
+    reported_at: Option<Instant>,
 }
 
 impl Session {
     pub(super) fn close(&mut self) {
         self.phase = Phase::Down;
         self.report_at = None;
+        self.reported_at = None;
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -68,13 +71,17 @@ impl Session {
         let due = self.is_ready() && self.report_at.is_some_and(|at| at <= now);
         if due {
             self.report_at = Some(now + self.report_interval);
+            self.reported_at = Some(now);
         }
         due
     }
 
-    /// Something the tracker should know of at once has happened.
+    /// Something the tracker should know of soon has happened.
     pub(super) fn report_soon(&mut self, now: Instant) {
-        self.report_at = self.report_at.map(|at| at.min(now));
+        let soon = self
+            .reported_at
+            .map_or(now, |at| now.max(at + REPORT_INTERVAL_MIN));
+        self.report_at = self.report_at.map(|at| at.min(soon));
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

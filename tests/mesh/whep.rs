@@ -130,6 +130,7 @@ fn slots_are_given_once_and_come_back() {
         let seconds: u32 = full.header("retry-after").unwrap().parse().unwrap();
         assert!((1..60).contains(&seconds));
     }
+    wait_for_players(&root, 1);
     // A player that is closed says goodbye by DTLS alone.
     let closed = Instant::now();
     placed.close();
