@@ -23,6 +23,7 @@ mod engine;
 mod feedback;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod gate;
 mod keys;
 mod link;
 mod media;

@@ -28,6 +28,7 @@ use super::checks::{Budget, Targets};
 use super::congestion::Arrivals;
 use super::demux::{Demux, Stun, is_dtls, is_stun};
 use super::feedback;
+use super::gate::{self, Gate};
 use super::keys::Exported;
 use super::media::Media;
 use super::sdp::LocalTransport;
@@ -93,6 +94,7 @@ pub(super) struct Link {
     channels: Option<Channels>,
     addresses: Vec<SocketAddr>,
     peers: Vec<SocketAddr>,
+    gate: Gate,
     /// Where checks have come from.
     sources: Vec<SocketAddr>,
     /// Where checks have gone to.
@@ -153,6 +155,23 @@ impl Link {
     /// Whether there is a path but no secure session yet.
     pub(super) const fn handshaking(&self) -> bool {
         !self.secure
+    }
+
+    /// Whether the connection may see a datagram from the peer.
+    pub(super) fn admits(&mut self, bytes: &[u8]) -> bool {
+        if is_stun(bytes) {
+            true
+        } else if is_dtls(bytes) {
+            self.gate.dtls(bytes, self.secure)
+        } else if gate::is_rtcp(bytes) {
+            self.gate.rtcp(bytes)
+        } else if self.media.is_published() {
+            self.gate.rtp(bytes)
+        } else {
+            // Children send no media, and a parent what was agreed.
+            self.receives
+                && gate::rtp_source(bytes).is_some_and(|ssrc| self.media.source(ssrc).is_some())
+        }
     }
 
     /// A datagram from the peer.

@@ -83,6 +83,11 @@ impl Media {
         }
     }
 
+    /// Whether they are a publisher's.
+    pub(super) const fn is_published(&self) -> bool {
+        self.published
+    }
+
     pub(super) fn track(&mut self, index: TrackIndex) -> Option<&mut Track> {
         self.tracks.iter_mut().find(|t| t.line.track == index)
     }

@@ -78,6 +78,9 @@ impl Engine {
                     if demux.received(now, datagram.peer, datagram.bytes) {
                         entry.targets.answered(datagram.peer);
                     }
+                    if !entry.admits(datagram.bytes) {
+                        return;
+                    }
                     if is_dtls(datagram.bytes) && entry.handshaking() {
                         if handshakes.len() < MAX_HANDSHAKES_WAITING {
                             let (local, peer) = (datagram.local, datagram.peer);

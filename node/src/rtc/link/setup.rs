@@ -24,6 +24,7 @@ use super::flight::Flight;
 use super::restart::Later;
 use super::{CHECK_INTERVAL, Link, Stage};
 use crate::rtc::checks::Targets;
+use crate::rtc::gate::Gate;
 use crate::rtc::keys::{Exported, Keys};
 use crate::rtc::media::Media;
 use crate::rtc::sdp::{LocalTransport, Remote, Setup, transport_only};
@@ -175,6 +176,7 @@ impl Link {
             channels,
             addresses: Vec::new(),
             peers: Vec::new(),
+            gate: Gate::default(),
             sources: Vec::new(),
             targets: Targets::default(),
             early: Vec::new(),
