@@ -6,6 +6,7 @@ mod command_line;
 mod dead_parent;
 mod demo;
 mod doors;
+mod hostile;
 mod https;
 mod loss;
 mod operators;

@@ -79,6 +79,28 @@ impl Player {
     /// # Panics
     /// When it is not let in.
     pub fn start(endpoint: &str, stream: &StreamInfo) -> Self {
+        Self::begin(endpoint, stream, true, |_, answer| answer)
+    }
+
+    /// The same for a player that names none of its addresses. `reroute` is told the UDP port it
+    /// listens on, and may change the answer it gets.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub fn start_unnamed(
+        endpoint: &str,
+        stream: &StreamInfo,
+        reroute: impl FnOnce(u16, String) -> String,
+    ) -> Self {
+        Self::begin(endpoint, stream, false, reroute)
+    }
+
+    fn begin(
+        endpoint: &str,
+        stream: &StreamInfo,
+        named: bool,
+        reroute: impl FnOnce(u16, String) -> String,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -104,7 +126,7 @@ impl Player {
         while let Some(event) = engine.poll_event() {
             match event {
                 EngineEvent::Offer { sdp, .. } => offer = sdp,
-                EngineEvent::LocalCandidate { candidate, .. } if !candidate.is_empty() => {
+                EngineEvent::LocalCandidate { candidate, .. } if named && !candidate.is_empty() => {
                     candidates += &format!("a={candidate}\r\n");
                 }
                 _ => {}
@@ -113,14 +135,16 @@ impl Player {
         // The last m-line is as good as the first: all share one transport.
         let created = post(endpoint, &(offer + &candidates));
         assert_eq!(created.status, 201, "{}", created.body);
+        let session = session(endpoint, &created);
+        let answer = reroute(engine.port(), created.body);
         engine
-            .set_answer(Instant::now(), link, &created.body, stream)
+            .set_answer(Instant::now(), link, &answer, stream)
             .unwrap();
         Self {
             runtime,
             engine,
             link,
-            session: session(endpoint, &created),
+            session,
             packets: Vec::new(),
             ended: None,
         }
@@ -135,20 +159,37 @@ impl Player {
         while self.ended.is_none() && !done(self) {
             let now = Instant::now();
             assert!(now < end, "{} packets in {timeout:?}", self.packets.len());
-            let tick = Some(now + Duration::from_millis(20));
-            self.runtime.block_on(self.engine.wait(tick));
-            let now = Instant::now();
-            self.engine.receive(now);
-            self.engine.handle_timeout(now);
-            while let Some(event) = self.engine.poll_event() {
-                match event {
-                    EngineEvent::Packet { packet, .. } => self.packets.push(packet),
-                    EngineEvent::Closed { reason, .. } => self.ended = Some(reason),
-                    _ => {}
-                }
-            }
-            self.engine.flush(now);
+            self.turn(Duration::from_millis(20));
         }
+    }
+
+    /// Waits for something to do, this long at most, and does it.
+    pub fn turn(&mut self, wait: Duration) {
+        let tick = Some(Instant::now() + wait);
+        self.runtime.block_on(self.engine.wait(tick));
+        let now = Instant::now();
+        self.engine.receive(now);
+        self.engine.handle_timeout(now);
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                EngineEvent::Packet { packet, .. } => self.packets.push(packet),
+                EngineEvent::Closed { reason, .. } => self.ended = Some(reason),
+                _ => {}
+            }
+        }
+        self.engine.flush(now);
+    }
+
+    /// Asks for packets again (RTCP NACK), with its next turn.
+    pub fn ask_again(&mut self, track: u8, seqs: &[u16]) {
+        let now = Instant::now();
+        self.engine.request_packets(now, self.link, track, seqs);
+    }
+
+    /// Asks for a key frame (RTCP PLI), with its next turn.
+    pub fn ask_for_key_frame(&mut self, track: u8) {
+        self.engine
+            .request_key_frame(Instant::now(), self.link, track);
     }
 
     /// Waits for the first packets.
