@@ -11,9 +11,10 @@ use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::shared::marshal::{Marshal, Unmarshal};
 
 use super::demux::{Demux, Stun};
+use super::gate::Gate;
 use super::media::Media;
-use super::sdp::{Description, LocalTransport, Setup, TrackLine, answer, transport_only};
-use super::{EngineEvent, candidate, feedback};
+use super::sdp::{Description, LocalTransport, Setup, TrackLine, answer, ingest, transport_only};
+use super::{EngineEvent, PublishedTrack, candidate, feedback};
 
 const LINK: LinkKey = LinkKey {
     child: NodeId::from_bytes([1; 16]),
@@ -41,21 +42,23 @@ fn stream(codec: Codec) -> StreamInfo {
 }
 
 fn media() -> Media {
+    Media::new(lines())
+}
+
+fn lines() -> Vec<TrackLine> {
     let lines = (0..).zip([SSRC, 0x2222_2222]);
-    Media::new(
-        lines
-            .map(|(track, ssrc)| TrackLine {
-                track,
-                ssrc,
-                clock_rate: 90_000,
-                payload_type: 96,
-                extensions: (1..)
-                    .zip(banyan::relay::packet::EndToEndExtension::ALL)
-                    .collect(),
-                mixed_extensions: true,
-            })
-            .collect(),
-    )
+    lines
+        .map(|(track, ssrc)| TrackLine {
+            track,
+            ssrc,
+            clock_rate: 90_000,
+            payload_type: 96,
+            extensions: (1..)
+                .zip(banyan::relay::packet::EndToEndExtension::ALL)
+                .collect(),
+            mixed_extensions: true,
+        })
+        .collect()
 }
 
 /// An offer or an answer: read, answered, taken as an answer, and what is handed to the WebRTC
@@ -67,12 +70,6 @@ pub fn session_description(text: &str) {
     let Ok(remote) = description.remote() else {
         return;
     };
-    let local = LocalTransport {
-        ufrag: "ufrag".into(),
-        pwd: "password".into(),
-        fingerprint: "AA:BB".into(),
-        session: 1,
-    };
     for codec in [Codec::H264, Codec::Vp8] {
         for decodes in [false, true] {
             let stream = stream(codec);
@@ -81,7 +78,7 @@ pub fn session_description(text: &str) {
                 &remote,
                 &stream,
                 decodes,
-                &local,
+                &local(),
                 Setup::Active,
             );
             if let Ok((text, _)) = written {
@@ -96,6 +93,39 @@ pub fn session_description(text: &str) {
     }
 }
 
+/// A publisher's offer, answered; the tracks that were agreed on, video first.
+pub fn published(text: &str) -> Option<Vec<PublishedTrack>> {
+    let description = Description::parse(text).ok()?;
+    let mut remote = description.remote().ok()?;
+    remote.channels = None;
+    let candidates = ["candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host".to_owned()];
+    let agreed =
+        ingest::answer(&description, &remote, &local(), Setup::Passive, &candidates).ok()?;
+    let answer = Description::parse(&agreed.sdp);
+    assert!(answer.is_ok(), "our own answer: {}", agreed.sdp);
+    let _ = RTCSessionDescription::offer(transport_only(&remote, remote.setup));
+    Some(agreed.tracks)
+}
+
+/// DTLS, SRTP and SRTCP datagrams of a peer, in one piece.
+pub fn gate(datagram: &[u8]) {
+    let mut gate = Gate::default();
+    for secure in [false, true] {
+        let _ = gate.dtls(datagram, secure);
+    }
+    let _ = gate.rtcp(datagram);
+    let _ = gate.rtp(datagram);
+}
+
+fn local() -> LocalTransport {
+    LocalTransport {
+        ufrag: "ufrag".into(),
+        pwd: "password".into(),
+        fingerprint: "AA:BB".into(),
+        session: 1,
+    }
+}
+
 /// A candidate that was trickled.
 pub fn candidate(text: &str) {
     let _ = candidate::remote(text);
@@ -107,7 +137,9 @@ pub fn stun(datagram: &[u8]) {
     let mut demux = Demux::default();
     demux.insert("ours", LINK);
     demux.route(from, datagram);
-    demux.sent(LINK, 1, from, datagram);
+    let now = Instant::now();
+    demux.sent(now, LINK, 1, from, datagram);
+    demux.received(now, from, datagram);
     demux.route(from, datagram);
     if let Some(stun) = Stun::parse(datagram) {
         let mut message = rtc::stun::message::Message::new();
@@ -122,8 +154,9 @@ pub fn stun(datagram: &[u8]) {
 
 /// Decrypted RTP packets, each behind its length in two bytes.
 pub fn rtp(mut datagrams: &[u8]) {
-    let mut media = media();
     let mut now = Instant::now();
+    let mut media = media();
+    let mut publisher = Media::published(now, lines(), Some(9));
     while let Some((length, rest)) = datagrams.split_at_checked(2) {
         let length = usize::from(u16::from_be_bytes([length[0], length[1]])).min(rest.len());
         let (datagram, rest) = rest.split_at(length);
@@ -133,6 +166,10 @@ pub fn rtp(mut datagrams: &[u8]) {
         let Ok(packet) = rtc::rtp::Packet::unmarshal(&mut bytes) else {
             continue;
         };
+        publisher.receive(now, packet.clone());
+        if let Some(arrivals) = &mut publisher.arrivals {
+            let _ = arrivals.feedback(now, 1, SSRC);
+        }
         let Some(received) = media.receive(now, packet) else {
             continue;
         };

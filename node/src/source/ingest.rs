@@ -8,6 +8,8 @@
 //! [`Ingest::poll_output`] says.
 
 mod common_time;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod line;
 mod parameters;
 mod reorder;
