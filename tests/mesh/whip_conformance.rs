@@ -220,20 +220,20 @@ fn who_may_publish_and_how_is_told() {
         ("hello".to_owned(), 400, "line 1"),
         (OFFER.replace("a=ice-pwd", "a=x"), 400, "ICE password"),
         (OFFER.replace("fingerprint", "x"), 400, "fingerprint"),
-        (OFFER.replace("H264", "H265"), 406, "H264"),
+        (OFFER.replace("H264", "H265"), 422, "H264"),
         (
             OFFER.replace("mode=1", "mode=0"),
-            406,
+            422,
             "packetization-mode 1",
         ),
-        (OFFER.replace("opus/48000/2", "PCMU/8000"), 406, "Opus"),
+        (OFFER.replace("opus/48000/2", "PCMU/8000"), 422, "Opus"),
         (
             OFFER.replace("sendonly", "recvonly"),
-            406,
+            422,
             "neither audio nor video",
         ),
-        (OFFER.replace("BUNDLE 0 1", "BUNDLE 0"), 406, "BUNDLE"),
-        (OFFER.replace("a=rtcp-mux\r\n", ""), 406, "RTCP"),
+        (OFFER.replace("BUNDLE 0 1", "BUNDLE 0"), 422, "BUNDLE"),
+        (OFFER.replace("a=rtcp-mux\r\n", ""), 422, "RTCP"),
     ] {
         let answer = endpoint.post(&offer);
         assert_eq!(answer.status, status, "{word}: {answer:?}");

@@ -150,7 +150,10 @@ async fn session(
     let answered = match method {
         Method::PATCH => patch(&endpoint, &session, link, &headers, body).await,
         Method::DELETE => {
-            endpoint.players().remove(&secret);
+            // Of two requests at once, one ends the session.
+            if endpoint.players().remove(&secret).is_none() {
+                return refuse(Refusal::no_session());
+            }
             let asked = endpoint.ask(link, PlayerRequest::Leave, None).await;
             asked.map(|()| StatusCode::OK.into_response())
         }

@@ -252,7 +252,8 @@ fn refused(refusal: Refusal) -> Response {
             EngineError::Sdp(SdpError::Syntax(_) | SdpError::Missing(_)) => {
                 plain(StatusCode::BAD_REQUEST, &reason(&error))
             }
-            EngineError::Sdp(_) => plain(StatusCode::NOT_ACCEPTABLE, &reason(&error)),
+            // RFC 9725 section 4.4: read and understood, and nothing to receive.
+            EngineError::Sdp(_) => plain(StatusCode::UNPROCESSABLE_ENTITY, &reason(&error)),
             EngineError::WebRtc(text) => plain(StatusCode::BAD_REQUEST, text),
             _ => {
                 let answer = plain(StatusCode::SERVICE_UNAVAILABLE, &reason(&error));

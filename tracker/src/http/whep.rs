@@ -25,6 +25,7 @@ use banyan::limits::MAX_AGENT;
 use banyan::wire::tracker::{ClientMessage, StreamState};
 use banyan::wire::trickle;
 use banyan::wire::whep::{self, Offer, Refusal};
+use banyan_http::admission::Refused;
 use data_encoding::BASE32_NOPAD;
 use tokio::sync::mpsc;
 
@@ -60,8 +61,9 @@ impl Players {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remove(&self, secret: &str) {
-        self.lock().remove(secret);
+    /// False if there is no such session any more.
+    fn remove(&self, secret: &str) -> bool {
+        self.lock().remove(secret).is_some()
     }
 }
 
@@ -125,10 +127,9 @@ async fn session(
     let answered = match method {
         _ if !is_here => Err(Refusal::no_session()),
         Method::PATCH => patch(&app, &secret, &headers, body).await,
-        Method::DELETE => {
-            app.whep.remove(&secret);
-            Ok(StatusCode::OK.into_response())
-        }
+        // Of two requests at once, one ends the session.
+        Method::DELETE if !app.whep.remove(&secret) => Err(Refusal::no_session()),
+        Method::DELETE => Ok(StatusCode::OK.into_response()),
         Method::GET | Method::HEAD => Ok(StatusCode::NO_CONTENT.into_response()),
         _ => Ok(not_allowed(SESSION_METHODS)),
     };
@@ -150,10 +151,19 @@ async fn post(
         return Err(Refusal::new(400, "the Host header is missing"));
     };
     let observed = app.trust.observed(connection.peer.ip(), headers);
-    let place = app
-        .admission
-        .enter(observed, false)
-        .map_err(|refused| Refusal::for_now(429, refused.to_string(), whep::RETRY_FULL))?;
+    let place = app.admission.enter(observed, false).map_err(|refused| {
+        let status = match refused {
+            Refused::Total => {
+                app.metrics.refused_total.add(1);
+                503
+            }
+            Refused::Address => {
+                app.metrics.refused_address.add(1);
+                429
+            }
+        };
+        Refusal::for_now(status, refused.to_string(), whep::RETRY_FULL)
+    })?;
     let ice_servers = app.ice.servers(&authority);
     let links = whep::ice_links(&ice_servers);
     let Ok(mut line) = app.core.connect(observed, authority, ice_servers).await else {

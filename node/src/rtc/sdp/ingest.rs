@@ -49,7 +49,7 @@ enum Verdict<'a> {
     Reject,
 }
 
-/// Answers `offer`; the first audio and the first video section that send are received. All of
+/// Answers `offer`; the audio and the video section that send are received, one of each. All of
 /// `candidates` go into the answer, because not every publisher takes them later.
 pub(in crate::rtc) fn answer(
     offer: &Description<'_>,
@@ -90,6 +90,8 @@ pub(in crate::rtc) fn answer(
                 }
                 out.line("a=recvonly");
                 out.line("a=rtcp-mux");
+                // Both sides of WHIP include it (RFC 9725 section 4.5).
+                out.line("a=rtcp-mux-only");
                 if section.attribute("rtcp-rsize").is_some() {
                     out.line("a=rtcp-rsize");
                 }
@@ -156,9 +158,16 @@ fn verdicts<'a>(offer: &Description<'a>) -> Result<Vec<Verdict<'a>>, SdpError> {
             }
         };
         let usable = section.wanted() && section.sends() && section.mid().is_some();
-        if !usable || taken.contains(&kind) {
+        if !usable {
             verdicts.push(Verdict::Reject);
             continue;
+        }
+        // RFC 9725 section 4.4: one MediaStream of at most one track of each kind.
+        if taken.contains(&kind) {
+            return Err(SdpError::Unsupported(match kind {
+                MediaKind::Audio => "a second audio track",
+                MediaKind::Video => "a second video track",
+            }));
         }
         if section.attribute("rtcp-mux").is_none() {
             return Err(SdpError::Unsupported("RTCP on a port of its own"));
@@ -345,6 +354,7 @@ mod tests {
             ]
         );
         assert_eq!(ingest.sdp.matches("a=setup:active").count(), 2);
+        assert_eq!(ingest.sdp.matches("a=rtcp-mux-only\r\n").count(), 2);
         assert_eq!(ingest.sdp.matches("a=candidate:").count(), 1);
         assert!(!ingest.sdp.contains("sprop-parameter-sets"));
         assert!(ingest.sdp.contains("a=fmtp:111 stereo=1"));
@@ -395,10 +405,15 @@ mod tests {
     }
 
     #[test]
-    fn a_second_picture_and_data_channels_are_rejected() {
+    fn a_second_picture_is_refused_and_data_channels_are_rejected() {
+        let second = "m=video 9 UDP/TLS/RTP/SAVPF 106\r\na=mid:2\r\na=sendonly\r\n\
+            a=rtcp-mux\r\na=rtpmap:106 H264/90000\r\na=fmtp:106 packetization-mode=1\r\n";
+        let two = FFMPEG.replace("BUNDLE 0 1", "BUNDLE 0 1 2") + second;
+        let refused = answered(&two).err().unwrap().to_string();
+        assert!(refused.contains("a second video track"), "{refused}");
         let more = FFMPEG.replace("BUNDLE 0 1", "BUNDLE 0 1 2 3")
-            + "m=video 9 UDP/TLS/RTP/SAVPF 106\r\na=mid:2\r\na=sendonly\r\na=rtcp-mux\r\n\
-               a=rtpmap:106 H264/90000\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:3\r\n";
+            + &second.replace("sendonly", "inactive")
+            + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:3\r\n";
         let ingest = answered(&more).unwrap();
         assert_eq!(ingest.lines.len(), 2);
         assert!(ingest.sdp.contains("m=video 0 UDP/TLS/RTP/SAVPF 106"));
