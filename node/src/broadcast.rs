@@ -77,7 +77,16 @@ pub async fn run(options: Broadcast) -> anyhow::Result<()> {
             Media::Publisher(Arc::new(token))
         }
     };
-    let result = broadcast(&options, input, key, tracker.as_ref()).await;
+    let reloading = async {
+        if let Some(tracker) = &tracker {
+            tracker.reload_on_hang_up().await;
+        }
+        std::future::pending().await
+    };
+    let result = tokio::select! {
+        result = broadcast(&options, input, key, tracker.as_ref()) => result,
+        never = reloading => never,
+    };
     if let Some(tracker) = tracker {
         tracker.stop().await;
     }

@@ -107,6 +107,24 @@ impl EmbeddedTracker {
         invitation::lan_url(&self.url, self.http_addr())
     }
 
+    /// Reads the certificate files again whenever SIGHUP comes, and never returns. Without such
+    /// files the signal ends the program, as it does when a terminal is closed.
+    pub async fn reload_on_hang_up(&self) {
+        #[cfg(unix)]
+        if self.server.is_secure() {
+            use tokio::signal::unix::{SignalKind, signal};
+            match signal(SignalKind::hangup()) {
+                Ok(mut hang_up) => {
+                    while hang_up.recv().await.is_some() {
+                        self.server.reload();
+                    }
+                }
+                Err(error) => tracing::warn!("cannot listen for SIGHUP: {error}"),
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Says goodbye to everybody and stops.
     pub async fn stop(self) {
         self.server.shutdown().await;

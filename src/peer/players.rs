@@ -37,7 +37,7 @@ impl Peer {
     fn let_in(&mut self, now: Instant, link: LinkKey, offer: String) {
         let refuse = if self.children.contains(link) {
             Some(RefuseReason::Offer)
-        } else if self.info.is_none() {
+        } else if self.info.is_none() || !(self.is_root() || self.parent().is_some()) {
             Some(RefuseReason::NoMedia)
         } else if self.children.count() >= usize::from(self.config.slots) {
             Some(RefuseReason::Full)

@@ -6,6 +6,7 @@ use banyan_tests::process::Process;
 use banyan_tests::turn::take_turn;
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{secs, stats, wait_for};
+use rustix::process::Signal;
 
 #[test]
 fn a_broadcast_serves_https_to_those_who_know_its_authority() {
@@ -46,6 +47,11 @@ fn a_broadcast_serves_https_to_those_who_know_its_authority() {
     );
     assert_eq!(players.wait(secs(30)), Some(0), "{}", players.stderr());
     drop(relay);
+    root.process.signal(Signal::HUP);
+    wait_for("the certificate", START, || {
+        let words = root.process.stderr();
+        words.contains("certificate was read again").then_some(())
+    });
 
     // A program that knows other authorities alone says what is wrong.
     let args = Node::args(&directory, "stranger", "relay", &root.link);

@@ -163,6 +163,11 @@ impl Server {
         }
     }
 
+    /// Whether it serves HTTPS.
+    pub const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Reads the certificate files again now, instead of when they are seen to have changed. A
     /// pair that cannot be used is logged, and the one before stays in use.
     pub fn reload(&self) {

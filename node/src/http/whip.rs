@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use banyan::wire::trickle::{self, Fragment};
+use banyan::wire::trickle::{self, Fragment, TrickleError};
 use data_encoding::BASE32_NOPAD;
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,35 +52,44 @@ pub struct Endpoint {
 /// `/whip`, and a resource for each publisher below it.
 pub(super) fn routes(endpoint: Endpoint) -> Router {
     Router::new()
-        .route("/whip", post(publish).options(describe_endpoint))
+        .route(
+            "/whip",
+            post(publish).get(nothing).options(describe_endpoint),
+        )
         .route(
             "/whip/{session}",
             axum::routing::patch(trickle)
                 .delete(end)
+                .get(nothing)
                 .options(describe_session),
         )
         .layer(map_response(with_cors))
         .with_state(endpoint)
 }
 
+/// What RFC 9725 section 4.1 has for GET and HEAD: there is nothing to read.
+async fn nothing() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
 async fn describe_endpoint() -> Response {
-    let methods = "POST, OPTIONS";
+    let methods = "GET, HEAD, POST, OPTIONS";
     let accepts = [
         (ACCEPT_POST, SDP),
         (HeaderName::from_static("allow"), methods),
     ];
     let preflight = reply::preflight(methods);
-    (StatusCode::NO_CONTENT, accepts, preflight).into_response()
+    (accepts, preflight).into_response()
 }
 
 async fn describe_session() -> Response {
-    let methods = "PATCH, DELETE, OPTIONS";
+    let methods = "GET, HEAD, PATCH, DELETE, OPTIONS";
     let accepts = [
         (ACCEPT_PATCH, trickle::MEDIA_TYPE),
         (HeaderName::from_static("allow"), methods),
     ];
     let preflight = reply::preflight(methods);
-    (StatusCode::NO_CONTENT, accepts, preflight).into_response()
+    (accepts, preflight).into_response()
 }
 
 async fn publish(
@@ -141,8 +150,13 @@ async fn trickle(
             .into_response()
             .into());
     }
-    let fragment = Fragment::parse(&text(&body)?)
-        .map_err(|error| plain(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    let fragment = Fragment::parse(&text(&body)?).map_err(|error| {
+        let status = match error {
+            TrickleError::Bound(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        plain(status, &error.to_string())
+    })?;
     let condition = condition(&headers);
     let taken = endpoint
         .ask(|reply| PublisherCommand::Trickle {

@@ -227,6 +227,7 @@ impl Player {
 
     /// What it received so far, of the tracks it receives.
     pub fn tracks(&self) -> Vec<(Kind, TrackCount)> {
+        let now = Instant::now();
         Kind::ALL
             .into_iter()
             .filter_map(|kind| {
@@ -237,7 +238,7 @@ impl Player {
                         lost: tally.lost(),
                         repeated: tally.repeated,
                         bytes: tally.bytes,
-                        largest_gap_ms: tally.largest_gap.as_secs_f64() * 1000.0,
+                        largest_gap_ms: tally.largest_gap(now).as_secs_f64() * 1000.0,
                     };
                     (kind, count)
                 })

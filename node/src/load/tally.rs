@@ -14,8 +14,8 @@ pub struct Tally {
     pub repeated: u64,
     /// Bytes of RTP payload.
     pub bytes: u64,
-    /// Longest time between two packets.
-    pub largest_gap: Duration,
+    /// Longest time between two packets so far.
+    largest_gap: Duration,
     first: u64,
     highest: u64,
     seen: Box<[bool]>,
@@ -97,6 +97,12 @@ impl Tally {
         }
     }
 
+    /// Longest time without a packet, up to `now`: a track that has fallen silent tells it too.
+    pub fn largest_gap(&self, now: Instant) -> Duration {
+        let silent = self.last.map(|last| now.saturating_duration_since(last));
+        self.largest_gap.max(silent.unwrap_or_default())
+    }
+
     fn count(&mut self, ext: u64, bytes: usize) {
         self.seen[(ext % WINDOW) as usize] = true;
         self.packets += 1;
@@ -170,7 +176,9 @@ mod tests {
         for (seq, at) in [(1, 0), (2, 20), (3, 70), (4, 80)] {
             tally.packet(start + Duration::from_millis(at), seq, 0, false, 1);
         }
-        assert_eq!(tally.largest_gap, Duration::from_millis(50));
+        let silent_at = |at| tally.largest_gap(start + Duration::from_millis(at));
+        assert_eq!(silent_at(100), Duration::from_millis(50));
+        assert_eq!(silent_at(200), Duration::from_millis(120), "and goes on");
     }
 
     #[test]

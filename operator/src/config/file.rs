@@ -27,7 +27,7 @@ pub(super) fn put_under(
         .parse()
         .map_err(|error: toml::de::Error| Refusal::Syntax {
             path: path.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
+            message: place(&text, &error),
         })?;
     for (name, given) in table {
         let arg = active
@@ -83,5 +83,17 @@ fn text(value: Value) -> Result<OsString, String> {
         Value::Datetime(_) => Err("text is expected, not a date".to_owned()),
         Value::Array(_) => Err("a list inside a list is not expected".to_owned()),
         Value::Table(_) => Err("a value is expected, not a table".to_owned()),
+    }
+}
+
+/// What is wrong and where, without the line itself: it may hold a password.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => {
+            let line = before.matches('\n').count() + 1;
+            format!("line {line}: {}", error.message())
+        }
+        None => error.message().to_owned(),
     }
 }

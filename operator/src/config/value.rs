@@ -31,13 +31,23 @@ pub(super) fn check(arg: &Arg, values: &[OsString]) -> Result<(), String> {
         .arg(alone)
         .try_get_matches_from(line)
         .map(drop)
-        .map_err(|error| reason(&error.to_string()))
+        .map_err(|error| {
+            let secret = arg.is_hide_env_values_set();
+            reason(&error.to_string(), secret)
+        })
 }
 
-/// What `clap` says, without its frame and without the name of the stand-in flag.
-fn reason(message: &str) -> String {
+/// What `clap` says, without its frame and without the name of the stand-in flag; of a secret
+/// setting also without the value.
+fn reason(message: &str, secret: bool) -> String {
+    const FLAG: &str = " for '--value <value>'";
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let head = message.split("\n\n").next().unwrap_or(message);
     let words: Vec<&str> = head.split_whitespace().collect();
-    words.join(" ").replace(" for '--value <value>'", "")
+    let words = words.join(" ");
+    match words.split_once(FLAG) {
+        Some((_, why)) if secret => format!("its value cannot be used{why}"),
+        _ if secret => "its value cannot be used".to_owned(),
+        _ => words.replace(FLAG, ""),
+    }
 }

@@ -29,9 +29,12 @@
     const { frames } = probe;
     const shown = (_now, { expectedDisplayTime }) => {
       const number = stampedNumber(video);
+      // At first the element may draw nothing yet. A picture that was damaged on its way would
+      // spoil those that refer to it as well.
+      const begun = number !== null || frames.length > 0;
       // A callback that ran late saw the picture after its own, whose callback comes now.
       if (number !== null && frames.at(-1)?.number === number) frames.pop();
-      frames.push({ number, at: expectedDisplayTime });
+      if (begun) frames.push({ number, at: expectedDisplayTime });
       video.requestVideoFrameCallback(shown);
     };
     video.requestVideoFrameCallback(shown);

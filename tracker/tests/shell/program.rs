@@ -249,3 +249,30 @@ fn it_prints_its_address_first_and_a_signal_ends_it_well() {
         );
     }
 }
+
+#[test]
+fn a_mistake_beside_a_password_does_not_show_it() {
+    const PASSWORD: &str = "hunter2hunter2";
+    for content in [
+        format!("ice_server = [\"turn:me:{PASSWORD}@turn.example\n"),
+        format!("ice_server = [\"me:{PASSWORD}@turn.example\"]\n"),
+        format!("ice_server = [\"turn:me:{PASSWORD}@\"]\n"),
+    ] {
+        let file = File::new("password.toml", &content);
+        let output = program(&["--config", file.path()]).output().unwrap();
+        let words = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{content}: {words}");
+        assert!(!words.contains(PASSWORD), "{words}");
+    }
+    for value in [
+        format!("me:{PASSWORD}@turn.example"),
+        format!("turn:me:{PASSWORD}@"),
+    ] {
+        let name = "BANYAN_TRACKER_ICE_SERVER";
+        let output = program(&[]).env(name, value).output().unwrap();
+        let words = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(words.contains(name), "{words}");
+        assert!(!words.contains(PASSWORD), "{words}");
+    }
+}
