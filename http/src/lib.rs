@@ -4,3 +4,5 @@
 pub mod admission;
 pub mod answer;
 pub mod connections;
+pub mod resource;
+pub mod responses;

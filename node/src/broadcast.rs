@@ -11,6 +11,7 @@ use banyan::node::Role;
 use banyan::relay::clock::ntp_duration;
 use banyan::relay::packet::{Packet, TrackIndex};
 use banyan::wire::announcement::{StreamInfo, TrackInfo, stream_id};
+use banyan::wire::tracker::IceServer;
 use ed25519_dalek::SigningKey;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -166,7 +167,11 @@ async fn broadcast(
             Media::Publisher(token) => Some(IngestSetup {
                 listen: Listen::From(SocketAddr::from((Ipv4Addr::UNSPECIFIED, WHIP_PORT))),
                 token: Arc::clone(token),
-                ice_servers: options.embedded.stun_servers(),
+                ice_servers: vec![IceServer {
+                    urls: options.embedded.stun_servers(),
+                    username: None,
+                    credential: None,
+                }],
                 publisher: PublisherConfig {
                     epoch,
                     ntp: ntp_of(since_unix_epoch()),

@@ -132,8 +132,8 @@ pub struct NodeOptions {
     #[arg(long, value_name = "ADDR")]
     pub udp: Option<SocketAddr>,
     /// HTTP address for /whep (standard players), /healthz, /readyz, /metrics and, in a broadcast
-    /// without a file, /whip [default: off; 0.0.0.0:7145 or the next free port in a broadcast
-    /// without a file].
+    /// without a file, /whip. Publishers show a token, all else is open to whoever reaches the
+    /// address [default: off; 0.0.0.0:7145 or the next free port in a broadcast without a file].
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
     /// An address others reach this node at, when the machine does not have it itself.

@@ -7,6 +7,7 @@ use banyan::wire::tracker::IceServer;
 use banyan_operator::config::{augment_prefixed, read_prefixed};
 use banyan_tracker::Server;
 use banyan_tracker::config::Settings as Own;
+use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command};
 use url::Url;
 
@@ -46,7 +47,15 @@ impl Args for Settings {
 
 impl clap::FromArgMatches for Settings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        read_prefixed(matches, PREFIX).map(Self)
+        let own: Own = read_prefixed(matches, PREFIX)?;
+        // What contradicts itself is a wrong command line, and nothing has begun yet.
+        match own.clone().resolve() {
+            Ok(_) => Ok(Self(own)),
+            Err(error) => {
+                let text = format!("settings of the tracker in this process: {error}\n");
+                Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, text))
+            }
+        }
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

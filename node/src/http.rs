@@ -10,11 +10,13 @@ use anyhow::Context;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use banyan::limits::MAX_SDP;
 use banyan_http::admission::Admission;
 use banyan_http::answer::sentence;
 use banyan_http::connections::{accept, serve};
+use banyan_http::responses::Responses;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -41,21 +43,43 @@ pub enum Listen {
 
 /// What the server offers.
 pub struct Rooms {
-    /// For `/healthz` and `/metrics`.
-    pub figures: watch::Receiver<Figures>,
-    /// For `/whep`.
-    pub whep: whep::Endpoint,
-    /// For `/whip`, at a root that waits for publishers.
-    pub whip: Option<whip::Endpoint>,
+    figures: watch::Receiver<Figures>,
+    whep: whep::Endpoint,
+    whip: Option<whip::Endpoint>,
+}
+
+/// What the doors for media have answered.
+#[derive(Debug, Clone, Default)]
+struct Doors {
+    whep: Responses,
+    whip: Responses,
 }
 
 impl Rooms {
+    /// The node's figures, its door for players, and the one for publishers at a root that waits
+    /// for them.
+    pub fn new(
+        figures: watch::Receiver<Figures>,
+        whep: whep::Endpoint,
+        whip: Option<whip::Endpoint>,
+    ) -> Self {
+        Self {
+            figures,
+            whep,
+            whip,
+        }
+    }
+
     fn router(self) -> Router {
+        let doors = Doors::default();
+        let counted = |routes: Router, responses: &Responses| {
+            routes.layer(from_fn_with_state(responses.clone(), Responses::count))
+        };
         let mut router = Router::new()
-            .merge(health::routes(self.figures))
-            .merge(whep::routes(self.whep));
+            .merge(health::routes(self.figures, doors.clone()))
+            .merge(counted(whep::routes(self.whep), &doors.whep));
         if let Some(endpoint) = self.whip {
-            router = router.merge(whip::routes(endpoint));
+            router = router.merge(counted(whip::routes(endpoint), &doors.whip));
         }
         router
             .fallback(nothing_here)

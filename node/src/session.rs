@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use banyan::id::{NodeId, StreamId};
 use banyan::node::{NodeConfig, PeerConfig, PeerEvent, Role};
 use banyan::wire::announcement::stream_id;
-use banyan::wire::tracker::{StreamState, WaitReason};
+use banyan::wire::tracker::{IceServer, StreamState, WaitReason};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -92,7 +92,7 @@ pub struct IngestSetup {
     /// Who shows it may publish.
     pub token: Arc<Token>,
     /// STUN servers to tell publishers of.
-    pub ice_servers: Vec<String>,
+    pub ice_servers: Vec<IceServer>,
     /// For the media thread.
     pub publisher: PublisherConfig,
 }
@@ -179,11 +179,7 @@ impl Session {
                 token: ingest.token,
                 ice_servers: ingest.ice_servers,
             });
-            http.serve(http::Rooms {
-                figures: newest,
-                whep,
-                whip,
-            });
+            http.serve(http::Rooms::new(newest, whep, whip));
         }
         let (events, mut inbox) = mpsc::channel(TRACKER_QUEUE);
         let commands = driver.commands.clone();

@@ -35,11 +35,13 @@ impl Token {
     /// # Errors
     /// When the file cannot be read or written, or what it holds is no token.
     pub fn load(file: Option<&Path>, key_file: &Path, rng: &mut impl Rng) -> anyhow::Result<Self> {
-        if let Ok(text) = std::env::var(VARIABLE)
-            && !text.is_empty()
+        let set = std::env::var_os(VARIABLE).filter(|text| !text.is_empty());
+        if let Some(text) = set
             && file.is_none()
         {
-            return Self::parse(&text).with_context(|| format!("the variable {VARIABLE}"));
+            // What is not Unicode has other characters than a token's as well.
+            return Self::parse(&text.to_string_lossy())
+                .with_context(|| format!("the variable {VARIABLE}"));
         }
         let beside = PathBuf::from(key_file).with_extension("whip-token");
         let path = file.unwrap_or(&beside);

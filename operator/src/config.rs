@@ -52,7 +52,8 @@ pub struct Options {
 pub struct Settings {
     /// What the names of its environment variables begin with, such as `BANYAN_`.
     pub prefix: &'static str,
-    /// Beginnings of variables that carry the prefix and belong to somebody else.
+    /// Variables that carry the prefix and belong to somebody else; a name that ends in `_` stands
+    /// for all that begin with it.
     pub foreign: &'static [&'static str],
     /// How much of a secret setting (one with `hide_env_values`) may be shown; none where nothing
     /// of it may be.

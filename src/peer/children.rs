@@ -66,6 +66,12 @@ impl Children {
         self.links.values().filter(|child| child.local).count()
     }
 
+    /// How many came to this node's own door and are not connected yet.
+    pub fn arriving(&self) -> usize {
+        let arriving = |child: &&Child| child.local && !child.is_connected();
+        self.links.values().filter(arriving).count()
+    }
+
     /// All links, connected or not.
     pub fn links(&self) -> Vec<LinkKey> {
         self.links.keys().copied().collect()

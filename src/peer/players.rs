@@ -35,11 +35,12 @@ impl Peer {
     }
 
     fn let_in(&mut self, now: Instant, link: LinkKey, offer: String) {
+        let slots = usize::from(self.config.slots);
         let refuse = if self.children.contains(link) {
             Some(RefuseReason::Offer)
         } else if self.info.is_none() || !(self.is_root() || self.parent().is_some()) {
             Some(RefuseReason::NoMedia)
-        } else if self.children.count() >= usize::from(self.config.slots) {
+        } else if self.children.count() >= slots || self.children.arriving() >= arrivals(slots) {
             Some(RefuseReason::Full)
         } else {
             None
@@ -92,6 +93,12 @@ impl Peer {
             self.tell_player(link, PlayerNews::Ended);
         }
     }
+}
+
+/// How many players may be on their way in at this node's own door. Offers cost nothing: those who
+/// send them and never connect must not hold the slots that the tree needs.
+fn arrivals(slots: usize) -> usize {
+    (slots / 2).max(1)
 }
 
 #[cfg(test)]
@@ -323,6 +330,22 @@ mod tests {
         assert_eq!(reports, 10);
         let due = root.peer.deadline().unwrap();
         assert!(due <= root.now + SOON, "the last of them is told of");
+    }
+
+    #[test]
+    fn offers_that_never_connect_hold_half_of_the_slots_at_most() {
+        let mut root = Root::live(8);
+        let let_in = |root: &mut Root, n| news(root.ask(link(n), play())).is_empty();
+        assert_eq!((1..=20).filter(|&n| let_in(&mut root, n)).count(), 4);
+        assert_eq!(root.peer.placeable(), 4);
+        root.tell(PeerInput::Connected { link: link(1) });
+        assert!(let_in(&mut root, 21), "one of them has arrived");
+        // Those who never came are forgotten.
+        for _ in 0..90 {
+            root.now += Duration::from_millis(100);
+            root.tell(PeerInput::Tick);
+        }
+        assert_eq!(root.peer.placeable(), 7);
     }
 
     #[test]

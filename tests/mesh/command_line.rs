@@ -132,6 +132,8 @@ fn a_mistake_in_a_layer_is_told_with_its_source() {
         ("BANYAN_LOG_FORMAT", "xml"),
         ("BANYAN_UPD", "127.0.0.1:1"),
         ("BANYAN_TRACKER_LISTN", "127.0.0.1:1"),
+        ("BANYAN_TRACKER_CONFIGS", "tracker.toml"),
+        ("BANYAN_WHIP_TOKENS", "a-token-of-mine"),
     ] {
         let (code, _, words) = run(Args::of(["relay", &link]), &[(name, value)]);
         assert_eq!(code, Some(2), "{name}: {words}");
@@ -168,6 +170,8 @@ fn a_broadcast_takes_every_setting_of_a_tracker() {
     }
     assert!(count >= 9, "{of_tracker}");
 
+    let half = Args::of(["broadcast", "--demo"]).with("--tracker-tls-cert", "chain.pem");
+    refused(half, 2, &["tls_key is missing"]);
     let args = Args::of(["broadcast", "--demo", "--print-config"])
         .with("--tracker-ice-server", "turn:me:pass@turn.example:3478")
         .with("--tracker-trusted-proxy", "10.0.0.0/8");

@@ -1,11 +1,13 @@
 //! What an operator's monitoring reads of a node.
 
+use std::collections::BTreeSet;
+
 use banyan_tests::api::{self, Response};
 use banyan_tests::mesh::{Broadcast, Node};
 use banyan_tests::process::Process;
 use banyan_tests::publisher::{can_publish, publish, waiting, waiting_args};
 use banyan_tests::turn::{skip, take_turn};
-use banyan_tests::workspace::TempDir;
+use banyan_tests::workspace::{self, TempDir};
 use banyan_tests::{media, secs, wait_for};
 
 /// Where a program with `--listen` answers, as its log says.
@@ -74,6 +76,66 @@ fn a_node_tells_how_it_is() {
     let answer = until(&at_relay, "/readyz", 503);
     assert!(answer.body.contains("tracker"), "{}", answer.body);
     assert_eq!(api::get(&format!("{at_relay}/healthz")).status, 200);
+}
+
+/// The families that the protocol lists in the paragraphs that begin with one of these words. What
+/// stands in brackets are their labels.
+fn listed(paragraphs: &[&str]) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(workspace::repository("PROTOCOL.md")).unwrap();
+    let mut names = BTreeSet::new();
+    for paragraph in text.split("\n\n") {
+        if !paragraphs.iter().any(|word| paragraph.starts_with(word)) {
+            continue;
+        }
+        let outside = paragraph.split('(').enumerate();
+        let outside = outside.filter_map(|(n, part)| match n {
+            0 => Some(part),
+            _ => part.split_once(')').map(|(_, rest)| rest),
+        });
+        let quoted = outside.flat_map(|part| part.split('`').skip(1).step_by(2));
+        let named = quoted.filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        names.extend(named.filter(|name| *name != "banyan_").map(str::to_owned));
+    }
+    names
+}
+
+/// The families that these addresses tell, each with its help and a type that fits its name.
+fn told(doors: &[&str]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for door in doors {
+        let text = api::get(&format!("{door}/metrics")).body;
+        for line in text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP banyan_"))
+        {
+            let (name, help) = line.split_once(' ').unwrap();
+            assert!(help.split(' ').count() > 1 && help.ends_with('.'), "{line}");
+            let counter = text.contains(&format!("# TYPE banyan_{name} counter\n"));
+            assert_eq!(counter, name.ends_with("_total"), "{name}");
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_figure_stands_in_the_protocol_and_every_listed_one_is_told() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let (root, whip) = waiting(&directory, waiting_args(&directory));
+    let node = whip.url.strip_suffix("/whip").unwrap();
+    assert_eq!(api::request("POST", &whip.url, "").status, 401);
+    wait_for("the first figures", secs(5), || {
+        let text = api::get(&format!("{node}/metrics")).body;
+        let refused = "banyan_whip_responses_total{method=\"POST\",status=\"401\"} 1";
+        (text.contains("banyan_slots ") && text.contains(refused)).then_some(())
+    });
+    let both = listed(&["**Both** tell"]);
+    assert!(both.len() > 5, "{both:?}");
+    let of_node = &listed(&["**Node metrics**"]) | &both;
+    assert_eq!(told(&[node]), of_node);
+    let of_tracker = &listed(&["**Tracker metrics**"]) | &both;
+    assert_eq!(told(&[root.tracker.as_str()]), of_tracker);
 }
 
 #[test]

@@ -151,6 +151,10 @@ fn a_session_is_made_trickled_to_and_ended_once() {
     }
     assert_eq!(patch(&[bearer, FRAGMENT, &matching], fragment).status, 204);
 
+    for method in ["GET", "HEAD"] {
+        let answer = ask(method, &resource, &[], "");
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{method}");
+    }
     assert_eq!(ask("DELETE", &resource, &[], "").status, 401);
     assert_eq!(ask("DELETE", &resource, &[bearer], "").status, 200);
     assert_eq!(ask("DELETE", &resource, &[bearer], "").status, 404);
@@ -256,13 +260,10 @@ fn methods_and_preflights() {
         (url, &["PUT", "PATCH", "DELETE"][..], "POST"),
         (session.as_str(), &["PUT", "POST"], "DELETE"),
     ] {
-        for method in ["GET", "HEAD"] {
-            let answer = ask(method, target, &[], "");
-            assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{method}");
-        }
         for method in methods {
             let answer = ask(method, target, &[bearer], "");
             assert_eq!(answer.status, 405, "{method} {target}");
+            assert!(answer.body.contains("this address takes"), "{answer:?}");
             let allow = answer.field("allow").unwrap();
             assert!(allow.contains(allowed), "{method} {target}: {allow}");
             assert_eq!(answer.field("access-control-allow-origin"), Some("*"));
@@ -274,6 +275,11 @@ fn methods_and_preflights() {
         assert!(methods.contains(allowed));
         let headers = preflight.field("access-control-allow-headers").unwrap();
         assert!(headers.contains("Authorization") && headers.contains("If-Match"));
+    }
+    for method in ["GET", "HEAD"] {
+        let answer = ask(method, url, &[], "");
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{method}");
+        assert_eq!(ask(method, &session, &[], "").status, 404, "{method}");
     }
     let described = ask("OPTIONS", url, &[], "");
     assert_eq!(described.field("accept-post"), Some("application/sdp"));

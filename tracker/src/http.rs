@@ -13,9 +13,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use banyan_http::answer::sentence;
+use banyan_http::responses::Responses;
 use banyan_operator::process::Process;
 use tokio::task::AbortHandle;
 
@@ -55,13 +57,14 @@ pub(crate) struct Answers {
 
 /// All of it.
 pub(crate) fn router(app: App) -> Router {
+    let whep_counted = from_fn_with_state(app.metrics.whep.clone(), Responses::count);
     Router::new()
         .route("/ws", get(websocket::upgrade))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .nest("/api", api::router())
-        .merge(whep::router())
+        .merge(whep::router().layer(whep_counted))
         .merge(pages::router())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)

@@ -1,5 +1,6 @@
 //! What the tracker's shell counts; the core has counters of its own.
 
+use banyan_http::responses::Responses;
 use banyan_operator::metrics::{Counter, Exposition, Histogram};
 
 /// The shell's counters.
@@ -21,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) malformed: Counter,
     pub(crate) stun_answered: Counter,
     pub(crate) stun_dropped: Counter,
+    pub(crate) whep: Responses,
     /// Time the core takes for one command and all that follows from it.
     pub(crate) handling: Histogram,
 }
@@ -28,6 +30,14 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Adds them to `text`.
     pub(crate) fn write(&self, text: &mut Exposition) {
+        let mut family = text.counters(
+            "whep_responses_total",
+            "Answers to players, by method and status code",
+        );
+        for (method, status, times) in self.whep.counts() {
+            let status = status.to_string();
+            family.sample(&[("method", method), ("status", &status)], times);
+        }
         let sessions = self
             .sessions_opened
             .get()

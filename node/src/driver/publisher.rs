@@ -59,6 +59,13 @@ pub enum PublisherCommand {
         /// What becomes of it.
         reply: oneshot::Sender<Result<Trickled, TrickleRefusal>>,
     },
+    /// To know whether its session lives.
+    Look {
+        /// Its session.
+        session: SessionId,
+        /// Whether there is such a session.
+        reply: oneshot::Sender<bool>,
+    },
     /// To stop.
     End {
         /// Its session.
@@ -209,6 +216,9 @@ impl Publisher {
             } => {
                 let result = self.trickle(now, engine, session, &condition, &fragment);
                 let _ = reply.send(result);
+            }
+            PublisherCommand::Look { session, reply } => {
+                let _ = reply.send(self.session.as_ref().is_some_and(|s| s.id == session));
             }
             PublisherCommand::End { session, reply } => {
                 let known = self.session.take_if(|s| s.id == session);

@@ -9,18 +9,17 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE,
-    ETAG, IF_MATCH, LOCATION, RETRY_AFTER,
-};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::header::{CONTENT_TYPE, IF_MATCH};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use banyan::id::{LinkId, LinkKey, NodeId};
 use banyan::node::{PlayerNews, PlayerRequest};
-use banyan::wire::trickle;
 use banyan::wire::whep::{self, Offer, Refusal};
+use banyan_http::resource::{
+    ENDPOINT_METHODS, SESSION_METHODS, created, endpoint_options, entity_tag, not_allowed, open,
+    read, refuse, secret, session_options, text_of,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -36,12 +35,6 @@ const CANDIDATES_WAIT: Duration = Duration::from_millis(300);
 /// News of one player that wait for its request: an answer, and the addresses of a host with many
 /// interfaces.
 const NEWS: usize = 64;
-
-/// What the endpoint can be asked.
-const ENDPOINT_METHODS: &str = "GET, HEAD, OPTIONS, POST";
-
-/// What a session can be asked.
-const SESSION_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
 
 /// The door for players.
 #[derive(Debug, Clone)]
@@ -103,18 +96,6 @@ pub fn routes(endpoint: Endpoint) -> Router {
         .with_state(endpoint)
 }
 
-/// For pages of every origin, which may read what players need.
-async fn open(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("ETag, Link, Location, Retry-After, Accept-Patch"),
-    );
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 async fn door(
     State(endpoint): State<Endpoint>,
     method: Method,
@@ -123,7 +104,7 @@ async fn door(
 ) -> Response {
     match method {
         Method::POST => post(endpoint, &headers, body).await.unwrap_or_else(refuse),
-        Method::OPTIONS => options(ENDPOINT_METHODS),
+        Method::OPTIONS => endpoint_options(),
         // The draft has no use for them, and wants them to succeed (section 4.1).
         Method::GET | Method::HEAD => StatusCode::NO_CONTENT.into_response(),
         _ => not_allowed(ENDPOINT_METHODS),
@@ -138,7 +119,7 @@ async fn session(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if method == Method::OPTIONS {
-        return options(SESSION_METHODS);
+        return session_options();
     }
     let known = endpoint
         .players()
@@ -177,7 +158,7 @@ async fn post(
     let play = PlayerRequest::Play { offer: offer.sdp };
     endpoint.ask(link, play, Some(sender)).await?;
     let answer = answer(&mut news).await?;
-    let (secret, etag) = (secret(), format!("\"{}\"", &self::secret()[..16]));
+    let (secret, etag) = (secret(), entity_tag());
     let playing = Playing {
         session: whep::Session {
             etag: etag.clone(),
@@ -194,19 +175,7 @@ async fn post(
     });
 
     let sdp = whep::with_candidates(&answer.sdp, &answer.candidates);
-    let mut response = (StatusCode::CREATED, sdp).into_response();
-    let out = response.headers_mut();
-    out.insert(CONTENT_TYPE, HeaderValue::from_static(whep::SDP_TYPE));
-    out.insert(
-        "accept-patch",
-        HeaderValue::from_static(trickle::MEDIA_TYPE),
-    );
-    for (name, value) in [(LOCATION, location), (ETAG, etag)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            out.insert(name, value);
-        }
-    }
-    Ok(response)
+    Ok(created(sdp, location, etag, Vec::new()))
 }
 
 /// Waits for the answer, and shortly for the candidates that belong to it.
@@ -248,54 +217,4 @@ async fn patch(
         endpoint.ask(link, request, None).await?;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(413, "the body is too large"),
-        status => Refusal::new(status.as_u16(), "the body could not be read"),
-    })
-}
-
-fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// 256 random bits, so that nobody ends another's session.
-fn secret() -> String {
-    let bytes: [u8; 32] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The answer to a CORS preflight, and to who asks what can be asked (section 4.3).
-fn options(methods: &'static str) -> Response {
-    let headers = [
-        (ALLOW, methods),
-        (ACCESS_CONTROL_ALLOW_METHODS, methods),
-        (
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            "Authorization, Content-Type, If-Match",
-        ),
-        (ACCESS_CONTROL_MAX_AGE, "86400"),
-        (HeaderName::from_static("accept-post"), whep::SDP_TYPE),
-    ];
-    (StatusCode::OK, headers).into_response()
-}
-
-fn not_allowed(methods: &'static str) -> Response {
-    let refusal = Refusal::new(405, format!("this address takes {methods}"));
-    let mut response = refuse(refusal);
-    let allow = HeaderValue::from_static(methods);
-    response.headers_mut().insert(ALLOW, allow);
-    response
-}
-
-fn refuse(refusal: Refusal) -> Response {
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut response = (status, format!("{}\n", refusal.sentence)).into_response();
-    if let Some(seconds) = refusal.retry_after {
-        let seconds = HeaderValue::from(seconds);
-        response.headers_mut().insert(RETRY_AFTER, seconds);
-    }
-    response
 }

@@ -1,25 +1,28 @@
 //! `POST /whip` (RFC 9725): where OBS, ffmpeg, GStreamer and browsers publish.
 
-mod reply;
-
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LINK, LOCATION, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{patch, post};
+use banyan::wire::tracker::IceServer;
 use banyan::wire::trickle::{self, Fragment, TrickleError};
+use banyan::wire::whep::{SDP_TYPE, ice_links};
+use banyan_http::answer::sentence;
+use banyan_http::resource::{
+    ACCEPT_PATCH, ACCEPT_POST, ENDPOINT_METHODS, SESSION_METHODS, created, endpoint_options,
+    not_allowed, open, session_options,
+};
 use data_encoding::BASE32_NOPAD;
 use tokio::sync::{mpsc, oneshot};
 
-use self::reply::{Refused, plain, with_cors};
 use crate::broadcast::epoch_now;
 use crate::driver::Command;
 use crate::driver::publisher::{
@@ -27,13 +30,6 @@ use crate::driver::publisher::{
 };
 use crate::rtc::{EngineError, SdpError};
 use crate::whip_token::Token;
-
-/// The media type of session descriptions.
-const SDP: &str = "application/sdp";
-
-/// Header fields of RFC 9725 that the `http` crate has no names for.
-const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// Most entity tags read in an `If-Match` field. Clients send one.
 const MAX_TAGS: usize = 8;
@@ -46,7 +42,23 @@ pub struct Endpoint {
     /// Who shows it may publish.
     pub token: Arc<Token>,
     /// STUN servers to tell publishers of.
-    pub ice_servers: Vec<String>,
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// An answer that says no.
+#[derive(Debug)]
+struct Refused(Box<Response>);
+
+impl From<Response> for Refused {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        *self.0
+    }
 }
 
 /// `/whip`, and a resource for each publisher below it.
@@ -54,16 +66,20 @@ pub(super) fn routes(endpoint: Endpoint) -> Router {
     Router::new()
         .route(
             "/whip",
-            post(publish).get(nothing).options(describe_endpoint),
+            post(publish)
+                .get(nothing)
+                .options(async || endpoint_options())
+                .fallback(async || not_allowed(ENDPOINT_METHODS)),
         )
         .route(
             "/whip/{session}",
-            axum::routing::patch(trickle)
+            patch(trickle)
                 .delete(end)
-                .get(nothing)
-                .options(describe_session),
+                .get(look)
+                .options(async || session_options())
+                .fallback(async || not_allowed(SESSION_METHODS)),
         )
-        .layer(map_response(with_cors))
+        .layer(map_response(open))
         .with_state(endpoint)
 }
 
@@ -72,24 +88,20 @@ async fn nothing() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn describe_endpoint() -> Response {
-    let methods = "GET, HEAD, POST, OPTIONS";
-    let accepts = [
-        (ACCEPT_POST, SDP),
-        (HeaderName::from_static("allow"), methods),
-    ];
-    let preflight = reply::preflight(methods);
-    (accepts, preflight).into_response()
-}
-
-async fn describe_session() -> Response {
-    let methods = "GET, HEAD, PATCH, DELETE, OPTIONS";
-    let accepts = [
-        (ACCEPT_PATCH, trickle::MEDIA_TYPE),
-        (HeaderName::from_static("allow"), methods),
-    ];
-    let preflight = reply::preflight(methods);
-    (accepts, preflight).into_response()
+/// As [`nothing`], of a session.
+async fn look(
+    State(endpoint): State<Endpoint>,
+    Path(session): Path<String>,
+) -> Result<StatusCode, Refused> {
+    let session = known(&session)?;
+    let lives = endpoint
+        .ask(|reply| PublisherCommand::Look { session, reply })
+        .await?;
+    if lives {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(gone().into())
+    }
 }
 
 async fn publish(
@@ -98,14 +110,14 @@ async fn publish(
     body: Bytes,
 ) -> Result<Response, Refused> {
     endpoint.authorize(&headers)?;
-    if !has_type(&headers, SDP) {
+    if !has_type(&headers, SDP_TYPE) {
         let reason = "the body of a request to publish is a session description: application/sdp";
-        let answer = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
-        return Err(([(ACCEPT_POST, SDP)], answer).into_response().into());
+        let answer = sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+        return Err(([(ACCEPT_POST, SDP_TYPE)], answer).into_response().into());
     }
-    if !accepts(&headers, SDP) {
+    if !accepts(&headers, SDP_TYPE) {
         let reason = "the answer is a session description: application/sdp";
-        return Err(plain(StatusCode::NOT_ACCEPTABLE, reason).into());
+        return Err(sentence(StatusCode::NOT_ACCEPTABLE, reason).into());
     }
     let sdp = text(&body)?;
     let session: SessionId = rand::random();
@@ -119,20 +131,13 @@ async fn publish(
         .await?;
     let accepted = answer.map_err(refused)?;
     let location = format!("/whip/{}", name(session));
-    let tag = quoted(&accepted.tag);
-    let fields = [
-        (CONTENT_TYPE, SDP.to_owned()),
-        (LOCATION, location),
-        (ETAG, tag),
-        (ACCEPT_PATCH, trickle::MEDIA_TYPE.to_owned()),
-    ];
-    let mut response = (StatusCode::CREATED, fields, accepted.sdp).into_response();
-    for url in &endpoint.ice_servers {
-        if let Ok(value) = HeaderValue::from_str(&format!("<{url}>; rel=\"ice-server\"")) {
-            response.headers_mut().append(LINK, value);
-        }
-    }
-    Ok(response)
+    let links = ice_links(&endpoint.ice_servers);
+    Ok(created(
+        accepted.sdp,
+        location,
+        quoted(&accepted.tag),
+        links,
+    ))
 }
 
 async fn trickle(
@@ -145,7 +150,7 @@ async fn trickle(
     let session = known(&session)?;
     if !has_type(&headers, trickle::MEDIA_TYPE) {
         let reason = "the body is an ICE fragment: application/trickle-ice-sdpfrag";
-        let answer = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+        let answer = sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
         return Err(([(ACCEPT_PATCH, trickle::MEDIA_TYPE)], answer)
             .into_response()
             .into());
@@ -155,7 +160,7 @@ async fn trickle(
             TrickleError::Bound(_) => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };
-        plain(status, &error.to_string())
+        sentence(status, error.to_string())
     })?;
     let condition = condition(&headers);
     let taken = endpoint
@@ -176,12 +181,12 @@ async fn trickle(
             Ok((StatusCode::OK, fields, fragment.to_string()).into_response())
         }
         Err(TrickleRefusal::Gone) => Err(gone().into()),
-        Err(TrickleRefusal::ConditionMissing) => Err(plain(
+        Err(TrickleRefusal::ConditionMissing) => Err(sentence(
             StatusCode::PRECONDITION_REQUIRED,
             "send the session's ETag in an If-Match header field",
         )
         .into()),
-        Err(TrickleRefusal::ConditionFailed) => Err(plain(
+        Err(TrickleRefusal::ConditionFailed) => Err(sentence(
             StatusCode::PRECONDITION_FAILED,
             "the session's ETag is another one",
         )
@@ -194,7 +199,7 @@ async fn trickle(
                 }
                 other => &other.to_string(),
             };
-            Err(plain(StatusCode::CONFLICT, reason).into())
+            Err(sentence(StatusCode::CONFLICT, reason).into())
         }
     }
 }
@@ -236,7 +241,7 @@ impl Endpoint {
                 "publishing needs the bearer token that the broadcast printed",
             ),
         };
-        let answer = plain(StatusCode::UNAUTHORIZED, reason);
+        let answer = sentence(StatusCode::UNAUTHORIZED, reason);
         Err(([(WWW_AUTHENTICATE, challenge)], answer)
             .into_response()
             .into())
@@ -249,7 +254,7 @@ impl Endpoint {
     ) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Publisher(command(reply));
-        let ending = || plain(StatusCode::SERVICE_UNAVAILABLE, "the broadcast is ending");
+        let ending = || sentence(StatusCode::SERVICE_UNAVAILABLE, "the broadcast is ending");
         self.commands.send(command).await.map_err(|_| ending())?;
         Ok(answer.await.map_err(|_| ending())?)
     }
@@ -258,19 +263,19 @@ impl Endpoint {
 fn refused(refusal: Refusal) -> Response {
     let reason = |error: &EngineError| error.to_string();
     match refusal {
-        Refusal::Busy => plain(StatusCode::CONFLICT, "somebody else is publishing"),
+        Refusal::Busy => sentence(StatusCode::CONFLICT, "somebody else is publishing"),
         Refusal::Engine(error) => match &error {
             EngineError::Sdp(SdpError::TooLarge(_)) => {
-                plain(StatusCode::PAYLOAD_TOO_LARGE, &reason(&error))
+                sentence(StatusCode::PAYLOAD_TOO_LARGE, reason(&error))
             }
             EngineError::Sdp(SdpError::Syntax(_) | SdpError::Missing(_)) => {
-                plain(StatusCode::BAD_REQUEST, &reason(&error))
+                sentence(StatusCode::BAD_REQUEST, reason(&error))
             }
             // RFC 9725 section 4.4: read and understood, and nothing to receive.
-            EngineError::Sdp(_) => plain(StatusCode::UNPROCESSABLE_ENTITY, &reason(&error)),
-            EngineError::WebRtc(text) => plain(StatusCode::BAD_REQUEST, text),
+            EngineError::Sdp(_) => sentence(StatusCode::UNPROCESSABLE_ENTITY, reason(&error)),
+            EngineError::WebRtc(text) => sentence(StatusCode::BAD_REQUEST, text),
             _ => {
-                let answer = plain(StatusCode::SERVICE_UNAVAILABLE, &reason(&error));
+                let answer = sentence(StatusCode::SERVICE_UNAVAILABLE, reason(&error));
                 ([(RETRY_AFTER, "5")], answer).into_response()
             }
         },
@@ -282,7 +287,7 @@ fn quoted(tag: &str) -> String {
 }
 
 fn gone() -> Response {
-    plain(
+    sentence(
         StatusCode::NOT_FOUND,
         "there is no such session, or it is over",
     )
@@ -304,7 +309,7 @@ fn known(name: &str) -> Result<SessionId, Refused> {
 
 fn text(body: &Bytes) -> Result<String, Refused> {
     String::from_utf8(body.to_vec())
-        .map_err(|_| plain(StatusCode::BAD_REQUEST, "the body is not UTF-8").into())
+        .map_err(|_| sentence(StatusCode::BAD_REQUEST, "the body is not UTF-8").into())
 }
 
 /// Whether the body is of this media type, whatever its parameters.
@@ -348,6 +353,8 @@ fn condition(headers: &HeaderMap) -> Condition {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -360,15 +367,18 @@ mod tests {
     #[test]
     fn media_types_are_compared_without_parameters() {
         let sdp = headers(&[(CONTENT_TYPE, "Application/SDP; charset=utf-8")]);
-        assert!(has_type(&sdp, SDP));
+        assert!(has_type(&sdp, SDP_TYPE));
         assert!(!has_type(
             &headers(&[(CONTENT_TYPE, "application/sdpx")]),
-            SDP
+            SDP_TYPE
         ));
-        assert!(!has_type(&headers(&[]), SDP));
-        assert!(accepts(&headers(&[]), SDP));
-        assert!(accepts(&headers(&[(ACCEPT, "text/html, */*;q=0.8")]), SDP));
-        assert!(!accepts(&headers(&[(ACCEPT, "text/html")]), SDP));
+        assert!(!has_type(&headers(&[]), SDP_TYPE));
+        assert!(accepts(&headers(&[]), SDP_TYPE));
+        assert!(accepts(
+            &headers(&[(ACCEPT, "text/html, */*;q=0.8")]),
+            SDP_TYPE
+        ));
+        assert!(!accepts(&headers(&[(ACCEPT, "text/html")]), SDP_TYPE));
     }
 
     #[test]

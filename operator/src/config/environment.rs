@@ -46,13 +46,17 @@ pub(super) fn check_names(
         let text = name.to_string_lossy();
         if text.starts_with(settings.prefix)
             && !known.contains(&name)
-            && !settings.foreign.iter().any(|other| text.starts_with(other))
+            && !settings.foreign.iter().any(|other| is_named(&text, other))
         {
             let name = text.into_owned();
             return Err(Refusal::UnknownVariable { name });
         }
     }
     Ok(())
+}
+
+fn is_named(variable: &str, name: &str) -> bool {
+    variable == name || (name.ends_with('_') && variable.starts_with(name))
 }
 
 fn collect(command: &Command, known: &mut BTreeSet<OsString>) {

@@ -9,10 +9,16 @@
   canvas.height = 16;
   const context = canvas.getContext('2d', { willReadFrequently: true });
 
+  // A picture is up at most one refresh of the screen before it is said to be displayed.
+  const REFRESH = 17;
+
+  // Null where the stamp is damaged; undefined where the element draws nothing yet.
   function stampedNumber(video) {
+    context.clearRect(0, 0, canvas.width, canvas.height);
     const scale = video.videoHeight / 360;
     context.drawImage(video, 0, 344 * scale, video.videoWidth, 16 * scale, 0, 0, 640, 16);
     const { data } = context.getImageData(0, 4, 640, 8);
+    if (data[3] === 0) return undefined;
     const bits = Array.from({ length: 20 }, (_, block) => {
       let sum = 0;
       for (let y = 0; y < 8; y++) {
@@ -29,12 +35,12 @@
     const { frames } = probe;
     const shown = (_now, { expectedDisplayTime }) => {
       const number = stampedNumber(video);
-      // At first the element may draw nothing yet. A picture that was damaged on its way would
-      // spoil those that refer to it as well.
-      const begun = number !== null || frames.length > 0;
-      // A callback that ran late saw the picture after its own, whose callback comes now.
-      if (number !== null && frames.at(-1)?.number === number) frames.pop();
-      if (begun) frames.push({ number, at: expectedDisplayTime });
+      const frame = { number, at: expectedDisplayTime, seen: performance.now() };
+      // A callback that ran when the next picture was up already saw that one in place of its own.
+      const before = frames.at(-1);
+      const late = before && before.seen > expectedDisplayTime - REFRESH;
+      if (late && before.number === number) frames.pop();
+      if (number !== undefined) frames.push(frame);
       video.requestVideoFrameCallback(shown);
     };
     video.requestVideoFrameCallback(shown);

@@ -12,34 +12,26 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, Path, State};
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE,
-    ETAG, IF_MATCH, LINK, LOCATION, RETRY_AFTER, USER_AGENT,
-};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::header::{CONTENT_TYPE, IF_MATCH, USER_AGENT};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use banyan::id::StreamId;
 use banyan::limits::MAX_AGENT;
 use banyan::wire::tracker::{ClientMessage, StreamState};
-use banyan::wire::trickle;
 use banyan::wire::whep::{self, Offer, Refusal};
 use banyan_http::admission::Refused;
-use data_encoding::BASE32_NOPAD;
+use banyan_http::resource::{
+    ENDPOINT_METHODS, SESSION_METHODS, created, endpoint_options, entity_tag, not_allowed, open,
+    read, refuse, secret, session_options, text_of,
+};
 use tokio::sync::mpsc;
 
-use super::{App, sentence, stopping};
+use super::{App, stopping};
 use crate::caller::Connection;
 
 /// Fragments of one player that wait for the core.
 const FRAGMENTS: usize = 16;
-
-/// What the endpoint of a stream can be asked.
-const ENDPOINT_METHODS: &str = "GET, HEAD, OPTIONS, POST";
-
-/// What a session can be asked.
-const SESSION_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
 
 /// The sessions of all players, by their secret.
 #[derive(Default)]
@@ -74,18 +66,6 @@ pub(super) fn router() -> Router<App> {
         .layer(axum::middleware::map_response(open))
 }
 
-/// For pages of every origin, which may read what players need.
-async fn open(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("ETag, Link, Location, Retry-After, Accept-Patch"),
-    );
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 async fn endpoint(
     State(app): State<App>,
     Extension(connection): Extension<Connection>,
@@ -95,7 +75,7 @@ async fn endpoint(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if method == Method::OPTIONS {
-        return options(ENDPOINT_METHODS);
+        return endpoint_options();
     }
     let Ok(stream) = stream.parse::<StreamId>() else {
         return refuse(Refusal::new(404, "the address names no stream"));
@@ -119,7 +99,7 @@ async fn session(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if method == Method::OPTIONS {
-        return options(SESSION_METHODS);
+        return session_options();
     }
     let stream = stream.parse::<StreamId>().ok();
     let of_stream = |playing: &Playing| Some(playing.stream) == stream;
@@ -180,8 +160,7 @@ async fn post(
     };
     let answer = whep::with_candidates(&placed.sdp, &placed.candidates);
 
-    let secret = secret();
-    let etag = format!("\"{}\"", &self::secret()[..16]);
+    let (secret, etag) = (secret(), entity_tag());
     let (candidates, received) = mpsc::channel(FRAGMENTS);
     let playing = Playing {
         stream,
@@ -203,24 +182,7 @@ async fn post(
     };
     tokio::spawn(keeper.run(app.lifetime));
 
-    let mut response = (StatusCode::CREATED, answer).into_response();
-    let out = response.headers_mut();
-    out.insert(CONTENT_TYPE, HeaderValue::from_static(whep::SDP_TYPE));
-    out.insert(
-        "accept-patch",
-        HeaderValue::from_static(trickle::MEDIA_TYPE),
-    );
-    for (name, value) in [(LOCATION, location), (ETAG, etag)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            out.insert(name, value);
-        }
-    }
-    for link in links {
-        if let Ok(link) = HeaderValue::try_from(link) {
-            out.append(LINK, link);
-        }
-    }
-    Ok(response)
+    Ok(created(answer, location, etag, links))
 }
 
 async fn patch(
@@ -251,59 +213,9 @@ async fn known(app: &App, stream: StreamId) -> Result<StreamState, Refusal> {
         .ok_or_else(|| Refusal::new(404, "this tracker knows no such stream"))
 }
 
-fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(413, "the body is too large"),
-        status => Refusal::new(status.as_u16(), "the body could not be read"),
-    })
-}
-
-fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
 /// What the player calls itself.
 fn agent(headers: &HeaderMap) -> String {
     let mut agent = text_of(headers, USER_AGENT).unwrap_or("WHEP").to_owned();
     agent.truncate(agent.floor_char_boundary(MAX_AGENT));
     agent
-}
-
-/// 200 random bits, so that nobody ends another's session.
-fn secret() -> String {
-    let bytes: [u8; 25] = rand::random();
-    BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
-}
-
-/// The answer to a CORS preflight, and to who asks what can be asked (sections 4.2.8 and 4.3).
-fn options(methods: &'static str) -> Response {
-    let headers = [
-        (ALLOW, methods),
-        (ACCESS_CONTROL_ALLOW_METHODS, methods),
-        (
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            "Authorization, Content-Type, If-Match",
-        ),
-        (ACCESS_CONTROL_MAX_AGE, "86400"),
-        (HeaderName::from_static("accept-post"), whep::SDP_TYPE),
-    ];
-    (StatusCode::OK, headers).into_response()
-}
-
-fn not_allowed(methods: &'static str) -> Response {
-    let text = format!("this address takes {methods}");
-    let mut response = sentence(StatusCode::METHOD_NOT_ALLOWED, text);
-    let allow = HeaderValue::from_static(methods);
-    response.headers_mut().insert(ALLOW, allow);
-    response
-}
-
-fn refuse(refusal: Refusal) -> Response {
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut response = sentence(status, refusal.sentence);
-    if let Some(seconds) = refusal.retry_after {
-        let seconds = HeaderValue::from(seconds);
-        response.headers_mut().insert(RETRY_AFTER, seconds);
-    }
-    response
 }
