@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use banyan_tests::chromium::Launch;
 use banyan_tests::mesh::{Broadcast, Node};
-use banyan_tests::page::{FIRST_PICTURE, Page, assert_advancing, beep_after_flash, median};
+use banyan_tests::page::{
+    FIRST_PICTURE, LISTENED, Page, assert_advancing, beep_after_flash, median,
+};
 use banyan_tests::turn::take_turn;
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs};
@@ -30,7 +32,7 @@ fn assert_watches(page: &Page) {
 
 /// The page plays sound, in time with the picture.
 fn assert_in_sync(page: &Page) {
-    let sound = page.listen(secs(7));
+    let sound = page.listen(LISTENED);
     assert!(sound.peak > 0.1, "silence: {}", sound.peak);
     let offsets = beep_after_flash(&page.frames(), &sound);
     assert!(offsets.len() >= 4, "{sound:?}");

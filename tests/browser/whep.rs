@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use banyan_tests::chromium::Launch;
 use banyan_tests::mesh::{Broadcast, Node};
-use banyan_tests::page::{Page, assert_advancing, beep_after_flash, median};
+use banyan_tests::page::{LISTENED, Page, assert_advancing, beep_after_flash, median};
 use banyan_tests::turn::take_turn;
 use banyan_tests::whep::free_port;
 use banyan_tests::workspace::TempDir;
@@ -44,7 +44,7 @@ fn assert_plays(endpoint: &str) {
     );
     let frames = page.wait_for_frames(60, secs(10));
     assert_advancing(&frames);
-    let sound = page.listen(secs(7));
+    let sound = page.listen(LISTENED);
     assert!(sound.peak > 0.1, "silence: {}", sound.peak);
     let frames = page.frames();
     assert_advancing(&frames);

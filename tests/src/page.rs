@@ -170,5 +170,9 @@ pub fn median(values: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
+/// How long a page is listened to: Chromium brings sound and picture together in the seconds after a
+/// join, and half of the beeps come later.
+pub const LISTENED: Duration = secs(12);
+
 /// Time a page has from the click on its link to the second picture.
 pub const FIRST_PICTURE: Duration = secs(2);
