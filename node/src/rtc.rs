@@ -27,6 +27,7 @@ mod gate;
 mod keys;
 mod link;
 mod media;
+mod p224;
 mod reception;
 mod reflexive;
 mod sdp;

@@ -11,7 +11,9 @@ use banyan_tests::foreign::publisher::Publisher;
 use banyan_tests::mesh::{Args, Broadcast, Node};
 use banyan_tests::page::{Page, assert_advancing, beep_after_flash, median};
 use banyan_tests::process::Process;
-use banyan_tests::publisher::{can_publish, publish, waiting, waiting_args};
+use banyan_tests::publisher::{
+    can_publish, ffmpeg_8, publish, publish_with_8, waiting, waiting_args,
+};
 use banyan_tests::turn::{skip, take_turn};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs, wait_for};
@@ -192,6 +194,20 @@ fn what_ffmpeg_publishes_plays_everywhere() {
     let directory = TempDir::new();
     let (root, whip) = waiting(&directory, waiting_args(&directory));
     let _publisher = publish(&ffmpeg, &whip, &media::clip_mp4());
+    wait_for_show(&root);
+    assert_plays_everywhere(&directory, &root, Pictures::All, "mp4", &ffmpeg);
+}
+
+#[test]
+fn what_ffmpeg_8_publishes_plays_everywhere() {
+    let _turn = take_turn();
+    let Some(ffmpeg) = tools() else { return };
+    let Some(python) = ffmpeg_8() else {
+        return skip("there are no libraries of ffmpeg 8");
+    };
+    let directory = TempDir::new();
+    let (root, whip) = waiting(&directory, waiting_args(&directory));
+    let _publisher = publish_with_8(&python, &whip, &media::clip_mp4());
     wait_for_show(&root);
     assert_plays_everywhere(&directory, &root, Pictures::All, "mp4", &ffmpeg);
 }

@@ -1,11 +1,11 @@
 //! Broadcasts without a file, and the ffmpeg that publishes to them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::mesh::{Args, Broadcast, START};
 use crate::process::Process;
-use crate::workspace::TempDir;
+use crate::workspace::{TempDir, repository};
 
 /// Where a broadcast takes its publisher.
 #[derive(Debug, Clone)]
@@ -54,4 +54,21 @@ pub fn publish(ffmpeg: &Path, whip: &Whip, file: &Path) -> Process {
         .with("-authorization", &whip.token)
         .flag(&whip.url);
     Process::start("publisher", ffmpeg, args)
+}
+
+/// A Python with the libraries of ffmpeg 8, as `BANYAN_TEST_FFMPEG_8` names it.
+pub fn ffmpeg_8() -> Option<PathBuf> {
+    std::env::var_os("BANYAN_TEST_FFMPEG_8").map(PathBuf::from)
+}
+
+/// Publishes an MP4 file of H.264 and Opus as it is, again and again, with ffmpeg 8.
+pub fn publish_with_8(python: &Path, whip: &Whip, file: &Path) -> Process {
+    let script = repository("tests/src/ffmpeg_8.py").into_os_string();
+    let args = Args::of([
+        script,
+        file.into(),
+        (&whip.url).into(),
+        (&whip.token).into(),
+    ]);
+    Process::start("publisher", python, args)
 }

@@ -20,6 +20,8 @@ use rtc::srtp::config::{Config, LABEL_EXTRACTOR_DTLS_SRTP};
 use rtc::srtp::context::Context;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
+use super::p224;
+
 /// A provider of one connection's cryptography that remembers the exported keys.
 pub(super) struct Keys {
     inner: Arc<dyn RTCCryptoProvider>,
@@ -175,6 +177,13 @@ impl RTCCrypto for Keys {
         signature: &[u8],
     ) -> Result<(), CryptoError> {
         let crypto = self.inner.crypto();
+        // The crate takes every ECDSA signature over SHA-256 for one on P-256 or P-384.
+        if scheme == SignatureScheme::EcdsaP256Sha256 && p224::is_key(public_key.bytes) {
+            let digest = crypto.hash(HashAlgorithm::Sha256, message)?;
+            return p224::verify(public_key.bytes, &digest, signature)
+                .then_some(())
+                .ok_or(CryptoError::InvalidSignature);
+        }
         crypto.verify_signature(scheme, public_key, message, signature)
     }
 }

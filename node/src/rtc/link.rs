@@ -1,6 +1,7 @@
 //! One link: a peer connection of the WebRTC crate, and what the engine knows beside it.
 
 mod channels;
+mod early;
 mod flight;
 mod outgoing;
 mod restart;
@@ -36,6 +37,7 @@ use super::socket::Datagram;
 use super::tap::Inbox;
 use super::{CloseReason, EngineEvent};
 use channels::{Channels, message_data};
+use early::Early;
 use flight::Flight;
 use restart::Later;
 
@@ -100,7 +102,7 @@ pub(super) struct Link {
     /// Where checks have gone to.
     pub(super) targets: Targets,
     /// Candidates that came before the answer.
-    early: Vec<String>,
+    untried: Vec<String>,
     /// Of the connection's own ICE session.
     remote_pwd: String,
     later: Later,
@@ -110,6 +112,8 @@ pub(super) struct Link {
     secure: bool,
     /// The handshake's newest flight.
     flight: Flight,
+    /// Media that came before the handshake's end.
+    early: Early,
     /// The addresses in use, ours and the peer's.
     path: Option<(IpAddr, SocketAddr)>,
     /// Whether we begin the handshake; not known for links that we offer.
@@ -152,6 +156,12 @@ impl Link {
         self.channels.is_some()
     }
 
+    /// The peer is a publisher.
+    pub(super) fn publishes(&mut self) {
+        self.receives = true;
+        self.flight = Flight::last_once();
+    }
+
     /// Whether there is a path but no secure session yet.
     pub(super) const fn handshaking(&self) -> bool {
         !self.secure
@@ -185,6 +195,9 @@ impl Link {
             }
         } else if is_dtls(bytes) {
             self.flight.received(now, bytes, self.secure);
+        } else if !self.secure && self.media.is_published() {
+            self.early.keep(local, peer, bytes);
+            return;
         } else {
             self.unreadable += 1;
         }
@@ -287,6 +300,12 @@ impl Link {
         self.dirty = true;
         while let Some(event) = self.connection.poll_event() {
             self.handle_event(event);
+        }
+        if self.secure {
+            for (local, peer, bytes) in self.early.take() {
+                self.read(now, local, peer, &bytes);
+            }
+            self.fed = false;
         }
         self.settle_sessions(now, emit);
         let link = self.key;

@@ -4,6 +4,7 @@
 
 mod ciphers;
 mod connect;
+mod early_media;
 mod flood;
 mod foreign;
 mod half_open;

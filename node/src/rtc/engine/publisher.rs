@@ -73,7 +73,7 @@ impl Engine {
             ..self.seed(link, local, Ciphers::Any)
         };
         let mut made = Link::answering(now, seed, &remote, setup)?;
-        made.receives = true;
+        made.publishes();
         made.media = Media::published(now, agreed.lines, agreed.transport_cc);
         self.insert(made);
         Ok(Publication {

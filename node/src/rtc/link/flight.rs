@@ -19,9 +19,13 @@ const REPEATS: u32 = 4;
 /// Most datagrams of a flight that are kept: a certificate and its company, several times over.
 const MAX_DATAGRAMS: usize = 8;
 
-/// Content types of DTLS records that make up a handshake: `change_cipher_spec` and `handshake`
-/// (RFC 5246 section 6.2.1).
-const HANDSHAKE: [u8; 2] = [20, 22];
+/// Content types of DTLS records that make up a handshake (RFC 5246 section 6.2.1).
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const HANDSHAKE: u8 = 22;
+
+/// Length of a record's header, whose last two bytes are that of its content (RFC 6347 section
+/// 4.1).
+const RECORD_HEADER: usize = 13;
 
 /// A datagram, where it leaves from and where it goes.
 pub(super) type Sent = (IpAddr, SocketAddr, BytesMut);
@@ -34,9 +38,23 @@ pub(super) struct Flight {
     due: Option<Instant>,
     /// The peer has answered it: what is sent next is another one.
     answered: bool,
+    last_once: bool,
 }
 
 impl Flight {
+    /// The flight that ends our part of the handshake is left to the connection's own timer. What
+    /// comes after its end makes ffmpeg 8 (with GnuTLS) block: from then on it sends a packet only
+    /// when it gets one.
+    pub(super) const fn last_once() -> Self {
+        Self {
+            datagrams: Vec::new(),
+            repeated: 0,
+            due: None,
+            answered: false,
+            last_once: true,
+        }
+    }
+
     /// A datagram goes to the peer.
     pub(super) fn sent(&mut self, now: Instant, local: IpAddr, peer: SocketAddr, bytes: &BytesMut) {
         if !is_handshake(bytes) {
@@ -48,6 +66,9 @@ impl Flight {
         if self.datagrams.is_empty() {
             self.repeated = 0;
             self.due = Some(now + FIRST);
+        }
+        if self.last_once && ends_handshake(bytes) {
+            self.due = None;
         }
         if self.datagrams.len() < MAX_DATAGRAMS {
             self.datagrams.push((local, peer, bytes.clone()));
@@ -64,7 +85,7 @@ impl Flight {
         // Before the end it may be half an answer, or one that came before: the flight stays due
         // until another one is sent.
         if over {
-            let wanting = self.repeated < REPEATS;
+            let wanting = !self.last_once && self.repeated < REPEATS;
             self.due = wanting.then_some(now);
         }
     }
@@ -93,7 +114,19 @@ impl Flight {
 }
 
 fn is_handshake(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|kind| HANDSHAKE.contains(kind))
+    matches!(bytes.first(), Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE)))
+}
+
+/// Whether the peer needs nothing more of us than this.
+fn ends_handshake(mut datagram: &[u8]) -> bool {
+    while let Some((head, rest)) = datagram.split_at_checked(RECORD_HEADER) {
+        if head[0] == CHANGE_CIPHER_SPEC {
+            return true;
+        }
+        let length = usize::from(u16::from_be_bytes([head[11], head[12]]));
+        datagram = rest.get(length..).unwrap_or(&[]);
+    }
+    false
 }
 
 #[cfg(test)]
@@ -103,6 +136,13 @@ mod tests {
     fn datagram(kind: u8, length: usize) -> BytesMut {
         let mut bytes = BytesMut::zeroed(length);
         bytes[0] = kind;
+        bytes
+    }
+
+    fn record(kind: u8, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; RECORD_HEADER + length];
+        bytes[0] = kind;
+        bytes[12] = length as u8;
         bytes
     }
 
@@ -164,5 +204,21 @@ mod tests {
             flight.repeat(start + ms(90), true);
         }
         assert_eq!(flight.repeated, REPEATS, "a peer that asks again and again");
+    }
+
+    #[test]
+    fn a_publisher_gets_the_last_flight_once() {
+        let start = Instant::now();
+        let mut flight = Flight::last_once();
+        flight.sent(start, LOCAL, peer(), &datagram(22, 10));
+        assert_eq!(flight.repeat(start + ms(50), false).len(), 1);
+        flight.received(start + ms(60), &datagram(22, 50), false);
+        let last = [record(22, 66), record(20, 1), record(22, 40)].concat();
+        let last = BytesMut::from(&last[..]);
+        flight.sent(start + ms(61), LOCAL, peer(), &last);
+        assert_eq!(flight.deadline(), None);
+        flight.over();
+        flight.received(start + ms(90), &datagram(22, 50), true);
+        assert!(flight.repeat(start + ms(90), true).is_empty());
     }
 }

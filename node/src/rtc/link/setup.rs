@@ -20,6 +20,7 @@ use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 
 use super::channels::Channels;
+use super::early::Early;
 use super::flight::Flight;
 use super::restart::Later;
 use super::{CHECK_INTERVAL, Link, Stage};
@@ -179,7 +180,8 @@ impl Link {
             gate: Gate::default(),
             sources: Vec::new(),
             targets: Targets::default(),
-            early: Vec::new(),
+            early: Early::default(),
+            untried: Vec::new(),
             remote_pwd: String::new(),
             later: Later::default(),
             consent: seed.consent,
@@ -222,8 +224,8 @@ impl Link {
         self.receives = true;
         self.connecting(now);
         self.add_candidates(now, &remote.candidates);
-        let early = std::mem::take(&mut self.early);
-        self.add_candidates(now, &early);
+        let untried = std::mem::take(&mut self.untried);
+        self.add_candidates(now, &untried);
         Ok(())
     }
 
@@ -256,8 +258,8 @@ impl Link {
             return Ok(());
         };
         if self.stage == Stage::Offering {
-            if self.early.len() < MAX_CANDIDATES {
-                self.early.push(text.to_owned());
+            if self.untried.len() < MAX_CANDIDATES {
+                self.untried.push(text.to_owned());
             }
             return Ok(());
         }
