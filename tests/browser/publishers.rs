@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use banyan_tests::chromium::Launch;
 use banyan_tests::mesh::{Node, end_all};
-use banyan_tests::page::Page;
+use banyan_tests::page::{Page, assert_advancing};
 use banyan_tests::publisher::{waiting, waiting_args};
 use banyan_tests::turn::take_turn;
 use banyan_tests::workspace::TempDir;
@@ -32,6 +32,34 @@ fn a_page_publishes_and_another_watches() {
         (studio.estimate() > 600_000.0).then_some(())
     });
     assert_eq!(packet_log::missing(&root.packet_log()), []);
+}
+
+#[test]
+fn of_a_picture_in_layers_one_is_received() {
+    let _turn = take_turn();
+    if !browser_is_there() {
+        return;
+    }
+    let directory = TempDir::new();
+    let (root, whip) = waiting(&directory, waiting_args(&directory));
+    let relay = Node::relay(&directory, "relay", &root.link, 2);
+    let page = Page::open(&root.link, Launch::default());
+    let studio = Studio::open(&whip);
+    let mut seen = 0;
+    for largest_first in [true, false] {
+        studio.publish_layers("VP8", largest_first);
+        // The stamp can be read in the smallest layer too.
+        page.wait_for_frames(seen + 90, secs(20));
+        seen = page.frames().len();
+        assert_advancing(&page.frames()[seen - 60..]);
+        studio.stop();
+    }
+    let mut nodes = [relay];
+    end_all(&mut nodes);
+    let got = nodes[0].packet_log();
+    assert_eq!(packet_log::missing(&got), []);
+    let epochs: BTreeSet<u64> = got.keys().map(|k| k.0).collect();
+    assert_eq!(epochs.len(), 1, "another layer is the same stream");
 }
 
 #[test]

@@ -31,12 +31,14 @@ window.studio = (() => {
   picture.contentHint = "detail";
   let connection, resource, authorization, tag;
 
-  const publish = async (url, token, codec) => {
+  // `layers`: the names of layers of the picture, and by how much each is smaller.
+  const publish = async (url, token, codec, layers) => {
     authorization = { Authorization: `Bearer ${token}` };
     connection = new RTCPeerConnection();
     const options = { direction: "sendonly" };
     connection.addTransceiver(sink.stream.getAudioTracks()[0], options);
-    const video = connection.addTransceiver(picture, options);
+    const sendEncodings = layers?.map(([rid, scaleResolutionDownBy]) => ({ rid, scaleResolutionDownBy }));
+    const video = connection.addTransceiver(picture, layers ? { ...options, sendEncodings } : options);
     const known = RTCRtpSender.getCapabilities("video").codecs;
     video.setCodecPreferences(known.filter((known) => known.mimeType === `video/${codec}`));
     await connection.setLocalDescription();

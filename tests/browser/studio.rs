@@ -29,6 +29,18 @@ impl Studio {
         assert_eq!(self.chromium.evaluate(&call), "connected");
     }
 
+    /// Publishes three layers of the picture (simulcast), the largest or the smallest first.
+    pub(crate) fn publish_layers(&self, codec: &str, largest_first: bool) {
+        let Whip { url, token } = &self.whip;
+        let layers = if largest_first {
+            "[['f', 1], ['h', 2], ['q', 4]]"
+        } else {
+            "[['q', 4], ['h', 2], ['f', 1]]"
+        };
+        let call = format!("studio.publish('{url}', '{token}', '{codec}', {layers})");
+        assert_eq!(self.chromium.evaluate(&call), "connected");
+    }
+
     /// Ends its session.
     pub(crate) fn stop(&self) {
         assert_eq!(self.chromium.evaluate("studio.stop()"), 200);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 
-use banyan_tests::api::{connect, split};
+use banyan_tests::api::{connect, resolve, split};
 use banyan_tests::publisher::{Whip, waiting, waiting_args};
 use banyan_tests::secs;
 use banyan_tests::turn::take_turn;
@@ -93,8 +93,7 @@ impl Endpoint {
     }
 
     fn resource(&self, answer: &Answer) -> String {
-        let location = answer.field("location").unwrap();
-        format!("{}{location}", self.whip.url.trim_end_matches("/whip"))
+        resolve(&self.whip.url, answer.field("location").unwrap())
     }
 }
 
@@ -105,6 +104,13 @@ fn a_session_is_made_trickled_to_and_ended_once() {
     let made = endpoint.post(OFFER);
     assert_eq!(made.status, 201, "{made:?}");
     assert_eq!(made.field("content-type"), Some("application/sdp"));
+    // Where a proxy puts a path in front, the session is below that too.
+    let location = made.field("location").unwrap();
+    let seen = resolve("http://proxy.example/live/whip", location);
+    assert!(
+        seen.starts_with("http://proxy.example/live/whip/"),
+        "{location}"
+    );
     // ffmpeg fails on a chunked answer.
     let length = made.body.len().to_string();
     assert_eq!(made.field("content-length"), Some(length.as_str()));

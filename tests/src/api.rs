@@ -117,6 +117,25 @@ pub fn connect(authority: &str) -> TcpStream {
     stream
 }
 
+/// What a `Location` field means in an answer from `url` (RFC 3986 section 5.2, without dots and
+/// queries).
+///
+/// # Panics
+/// As [`split`].
+pub fn resolve(url: &str, location: &str) -> String {
+    if location.starts_with("http://") {
+        return location.to_owned();
+    }
+    let (authority, path) = split(url);
+    let directory = &path[..=path.rfind('/').unwrap()];
+    let directory = if location.starts_with('/') {
+        ""
+    } else {
+        directory
+    };
+    format!("http://{authority}{directory}{location}")
+}
+
 /// Authority and path of a plain `http://` URL.
 pub fn split(url: &str) -> (&str, &str) {
     let rest = url

@@ -33,9 +33,7 @@ pub fn post(endpoint: &str, offer: &str) -> Response {
 
 /// The session's address, from the answer to a POST.
 pub fn session(endpoint: &str, created: &Response) -> String {
-    let location = created.header("location").unwrap();
-    let (authority, _) = api::split(endpoint);
-    format!("http://{authority}{location}")
+    api::resolve(endpoint, created.header("location").unwrap())
 }
 
 /// A port that nobody has at the moment.

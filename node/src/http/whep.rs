@@ -167,7 +167,8 @@ async fn post(
         link,
     };
     endpoint.players().insert(secret.clone(), playing);
-    let location = format!("/whep/{secret}");
+    // Relative to the request, so that it holds behind a proxy that puts a path in front.
+    let location = format!("whep/{secret}");
     tokio::spawn(async move {
         // The last word is that it ended.
         while news.recv().await.is_some_and(|n| n != PlayerNews::Ended) {}

@@ -130,7 +130,8 @@ async fn publish(
         })
         .await?;
     let accepted = answer.map_err(refused)?;
-    let location = format!("/whip/{}", name(session));
+    // Relative to the request, so that it holds behind a proxy that puts a path in front.
+    let location = format!("whip/{}", name(session));
     let links = ice_links(&endpoint.ice_servers);
     Ok(created(
         accepted.sdp,

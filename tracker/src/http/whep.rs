@@ -171,7 +171,8 @@ async fn post(
         candidates,
     };
     app.whep.lock().insert(secret.clone(), playing);
-    let location = format!("/whep/{stream}/{secret}");
+    // Relative to the request, so that it holds behind a proxy that puts a path in front.
+    let location = format!("{stream}/{secret}");
     let keeper = player::Keeper {
         line,
         link: placed.link,

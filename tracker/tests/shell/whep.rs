@@ -136,7 +136,7 @@ async fn a_parent_that_says_nothing_or_no_is_replaced_within_the_request() {
         );
 
         // Its candidates go to that parent, and so does its goodbye.
-        let session = created.header("Location").unwrap().to_owned();
+        let session = format!("/whep/{}", created.header("Location").unwrap());
         let etag = created.header("ETag").unwrap();
         let headers = [
             ("Content-Type", "application/trickle-ice-sdpfrag"),
@@ -175,7 +175,7 @@ async fn a_session_ends_when_the_parent_no_longer_reports_the_player() {
         (at, link)
     };
     let (created, (parent, link)) = tokio::join!(post(&mesh.server, &stream), parents);
-    let session = created.header("Location").unwrap().to_owned();
+    let session = format!("/whep/{}", created.header("Location").unwrap());
     for children in [vec![link.child], Vec::new()] {
         let here = request(mesh.server.http_addr(), "GET", &session, &[]).await;
         assert_eq!(here.status, 204);
