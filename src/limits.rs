@@ -264,6 +264,15 @@ pub const PARENT_SHUNNED: Duration = Duration::from_secs(30);
 /// are made anew, level by level, and a handshake may be tried twice.
 pub const RENEWAL: Duration = Duration::from_secs(5);
 
+/// A link that stands is described anew for other tracks within this time, or the child makes
+/// another: three round trips on a bad path, with a retransmission on the control channel. Less
+/// than [`RENEWAL`] in all, so that nobody is blamed for the other link either.
+pub const RENEGOTIATION: Duration = Duration::from_secs(3);
+
+/// A parent gives up a child that has not renegotiated by then: it is of an older program, or the
+/// child would have given up first.
+pub const RENEGOTIATION_WAIT: Duration = Duration::from_secs(4);
+
 /// How long a refusal of a parent stands if no report of it comes first: two reports.
 pub const PARENT_REFUSED: Duration = Duration::from_secs(2);
 

@@ -140,8 +140,17 @@ impl Node {
 
     /// Ends a batch of inputs: what they caused becomes outputs.
     pub fn flush(&mut self, now: Instant) {
-        let Some(relay) = &mut self.relay else { return };
+        for link in self.drain_relay() {
+            self.control(now, PeerInput::Worn { link });
+        }
+    }
+
+    /// What the packets caused becomes outputs. Returns links that can carry no more.
+    fn drain_relay(&mut self) -> Vec<LinkKey> {
         let mut worn = Vec::new();
+        let Some(relay) = &mut self.relay else {
+            return worn;
+        };
         while let Some(output) = relay.poll_output() {
             match output {
                 RelayOutput::Send { child, packets } => {
@@ -171,9 +180,7 @@ impl Node {
                 RelayOutput::ReplaceLink { child } => worn.push(child),
             }
         }
-        for link in worn {
-            self.control(now, PeerInput::Worn { link });
-        }
+        worn
     }
 
     /// The next thing to do.

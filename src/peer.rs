@@ -9,6 +9,7 @@ pub mod contract;
 mod linking;
 mod liveness;
 mod players;
+mod renewal;
 mod signaling;
 mod upstream;
 
@@ -134,12 +135,17 @@ impl Peer {
     }
 
     /// Media arrived over a link. Called for every packet, so it does nothing else. False if the
-    /// link is no parent's.
+    /// link is no parent's, or was described for other tracks than the stream's present ones.
     pub fn media_arrived(&mut self, now: Instant, link: LinkKey) -> bool {
+        let epoch = self.info.as_ref().map(|info| info.epoch);
         let Some(attempt) = self.upstream.get_mut(link) else {
             return false;
         };
         if attempt.liveness().is_none() {
+            return false;
+        }
+        if attempt.described != epoch {
+            attempt.heard(now);
             return false;
         }
         if attempt.media(now) {
@@ -148,9 +154,11 @@ impl Peer {
         true
     }
 
-    /// Whether a link leads to a parent.
+    /// Whether a link leads to a parent and carries the stream's present tracks.
     pub fn is_upstream(&self, link: LinkKey) -> bool {
-        self.upstream.attempts().any(|attempt| attempt.link == link)
+        let epoch = self.epoch();
+        let mut attempts = self.upstream.attempts();
+        attempts.any(|attempt| attempt.link == link && attempt.described == epoch)
     }
 
     /// The next thing to do.
@@ -309,7 +317,13 @@ impl Peer {
         for (link, reason) in expired {
             self.lose_parent(now, link, reason);
         }
+        for link in self.overdue(now) {
+            self.replace_link(now, link);
+        }
         for link in self.children.expired(now) {
+            if self.children.is_connected(link) {
+                self.send(link, PeerMessage::Bye);
+            }
             self.drop_child(now, link);
         }
         if self.wants_parent() && self.join_at.is_none_or(|at| at <= now) {
@@ -349,11 +363,14 @@ impl Peer {
                 ));
             }
         }
-        for (link, liveness) in self.children.beats_due(now) {
-            messages.push((
-                link,
-                PeerMessage::Heartbeat(liveness.beat(now, state.clone())),
-            ));
+        let epoch = self.info.as_ref().map(|info| info.epoch);
+        for (link, described, liveness) in self.children.beats_due(now) {
+            let mut state = state.clone();
+            if described != epoch {
+                // They would be taken for those of the tracks it has.
+                state.heads.clear();
+            }
+            messages.push((link, PeerMessage::Heartbeat(liveness.beat(now, state))));
         }
         for (link, message) in messages {
             self.send(link, message);

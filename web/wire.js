@@ -190,6 +190,8 @@ const peerMessage = tagged({
   info: signedInfo,
   heartbeat,
   bye: unit,
+  answer: record({ epoch: count, sdp, heads }),
+  refuse: record({ epoch: count, reason: text(40) }),
 });
 
 const streamInfo = record({

@@ -137,14 +137,14 @@ pub struct PublishedTrack {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EngineEvent {
-    /// Our offer for a link we begin.
+    /// Our offer for a link we begin, or one made anew.
     Offer {
         /// The link.
         link: LinkKey,
         /// Session description.
         sdp: String,
     },
-    /// Our answer to a child's offer.
+    /// Our answer to a child's offer, its first or one made anew.
     Answer {
         /// The link.
         link: LinkKey,
@@ -330,6 +330,9 @@ pub enum EngineError {
     /// The link must be connected for this.
     #[error("link {} of {} is not connected yet", .0.link, .0.child)]
     NotConnected(LinkKey),
+    /// Other tracks have a media source that the link has carried before.
+    #[error("link {} of {} has carried one of the media sources before", .0.link, .0.child)]
+    SourceReused(LinkKey),
     /// The session description was refused.
     #[error(transparent)]
     Sdp(#[from] SdpError),

@@ -124,6 +124,33 @@ pub enum Output {
         /// The stream.
         info: StreamInfo,
     },
+    /// Offer anew on a link to a parent that stands: it is told as any offer. What the link
+    /// brings meanwhile is of the tracks before.
+    Renew {
+        /// Which.
+        link: LinkKey,
+    },
+    /// Answer a child that offers anew on a link that stands, with these tracks. If that cannot
+    /// be done, the link stays as it is.
+    AcceptRenewal {
+        /// Which.
+        link: LinkKey,
+        /// The child's session description.
+        offer: String,
+        /// What the child is.
+        class: PeerClass,
+        /// The stream.
+        info: StreamInfo,
+    },
+    /// Give a link that stands the answer to our new offer, which carries these tracks.
+    SetRenewal {
+        /// Which.
+        link: LinkKey,
+        /// Session description.
+        sdp: String,
+        /// The stream.
+        info: StreamInfo,
+    },
     /// Give a link a candidate of its other end.
     AddCandidate {
         /// Which.

@@ -46,6 +46,20 @@ impl Node {
                 },
                 None => return,
             },
+            PeerOutput::Renew { link } => Output::Renew { link },
+            PeerOutput::AcceptRenewal { link, offer, class } => match self.info.clone() {
+                Some(info) => Output::AcceptRenewal {
+                    link,
+                    offer,
+                    class,
+                    info,
+                },
+                None => return,
+            },
+            PeerOutput::SetRenewal { link, sdp } => match self.info.clone() {
+                Some(info) => Output::SetRenewal { link, sdp, info },
+                None => return,
+            },
             PeerOutput::AddCandidate { link, candidate } => {
                 Output::AddCandidate { link, candidate }
             }
@@ -104,6 +118,9 @@ impl Node {
     }
 
     fn begin_epoch(&mut self, now: Instant, info: StreamInfo) {
+        // The last packets of the epoch before go out first; links that could carry no more of
+        // them begin anew with it.
+        self.drain_relay();
         let mut relay = if self.peer.is_root() {
             Relay::at_root(&info.tracks, info.epoch)
         } else {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::liveness::Liveness;
-use crate::id::LinkKey;
-use crate::limits::CONNECT_TIMEOUT;
+use crate::id::{Epoch, LinkKey};
+use crate::limits::{CONNECT_TIMEOUT, RENEGOTIATION_WAIT};
 use crate::wire::tracker::PeerClass;
 
 /// A child that sent nothing for this long is gone, in case the tracker does not say so first.
@@ -19,6 +19,12 @@ pub struct Child {
     pub class: PeerClass,
     /// Whether it came to this node's own door, and no tracker knows of it.
     pub local: bool,
+    /// The epoch whose tracks its link was described for.
+    pub described: Option<Epoch>,
+    /// Until when it may have it described anew.
+    renewal: Option<Instant>,
+    /// Its offer of this epoch is taken, and being answered.
+    answering: bool,
     stage: Stage,
 }
 
@@ -98,11 +104,21 @@ impl Children {
         self.get(link).is_some_and(|child| child.local)
     }
 
-    /// A child is announced, or came by itself.
-    pub fn insert(&mut self, now: Instant, link: LinkKey, class: PeerClass, local: bool) {
+    /// A child is announced, or came by itself. `described`: the epoch of its answer.
+    pub fn insert(
+        &mut self,
+        now: Instant,
+        link: LinkKey,
+        class: PeerClass,
+        local: bool,
+        described: Option<Epoch>,
+    ) {
         let child = Child {
             class,
             local,
+            described,
+            renewal: None,
+            answering: false,
             stage: Stage::Announced(now),
         };
         self.links.insert(link, child);
@@ -123,17 +139,34 @@ impl Children {
         self.links.remove(&link)
     }
 
-    /// Connected children whose heartbeat is due.
-    pub fn beats_due(&mut self, now: Instant) -> impl Iterator<Item = (LinkKey, &mut Liveness)> {
+    /// Connected children whose heartbeat is due, and the epoch their links were described for.
+    pub fn beats_due(
+        &mut self,
+        now: Instant,
+    ) -> impl Iterator<Item = (LinkKey, Option<Epoch>, &mut Liveness)> {
         self.links
             .iter_mut()
-            .filter_map(|(link, child)| child.liveness_mut().map(|liveness| (*link, liveness)))
-            .filter(move |(_, liveness)| liveness.next_beat() <= now)
+            .filter_map(|(link, child)| {
+                let described = child.described;
+                let liveness = child.liveness_mut()?;
+                Some((*link, described, liveness))
+            })
+            .filter(move |(_, _, liveness)| liveness.next_beat() <= now)
+    }
+
+    /// All of them are told at once how this node is.
+    pub fn beat_now(&mut self, now: Instant) {
+        for liveness in self.links.values_mut().filter_map(Child::liveness_mut) {
+            liveness.beat_by(now);
+        }
     }
 
     /// This node itself was held up until `now`: what it did not hear is nobody's fault.
     pub fn excuse(&mut self, now: Instant) {
         for child in self.links.values_mut() {
+            if let Some(by) = &mut child.renewal {
+                *by = now + RENEGOTIATION_WAIT;
+            }
             match &mut child.stage {
                 Stage::Beating(liveness) => liveness.heard(now),
                 Stage::Announced(since) => *since = now,
@@ -172,6 +205,32 @@ impl Child {
         };
     }
 
+    /// Its link carries the tracks of an epoch before, and may be described anew until `by`.
+    pub fn renew(&mut self, by: Instant) {
+        self.renewal = Some(by);
+        self.answering = false;
+    }
+
+    /// It offers anew. False if that was not asked for, or has been done.
+    pub fn take_offer(&mut self) -> bool {
+        self.renewal.is_some() && !std::mem::replace(&mut self.answering, true)
+    }
+
+    /// Whether an offer of its was taken and is not answered yet.
+    pub fn answering(&self) -> bool {
+        self.answering
+    }
+
+    /// Its offer is answered: the link carries the tracks of `epoch`. False if it had not offered.
+    pub fn renewed(&mut self, epoch: Option<Epoch>) -> bool {
+        if !std::mem::replace(&mut self.answering, false) {
+            return false;
+        }
+        self.renewal = None;
+        self.described = epoch;
+        true
+    }
+
     /// Whether its connection stands.
     pub fn is_connected(&self) -> bool {
         !matches!(self.stage, Stage::Announced(_))
@@ -193,6 +252,11 @@ impl Child {
     }
 
     fn gone_at(&self) -> Option<Instant> {
+        let silent = self.silent_at();
+        [silent, self.renewal].into_iter().flatten().min()
+    }
+
+    fn silent_at(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Beating(liveness) => Some(liveness.last_heard() + CHILD_SILENCE),
             // The child gives up first, so that its report and not ours decides.

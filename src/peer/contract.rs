@@ -68,7 +68,7 @@ pub enum PeerInput {
     TrackerDown,
     /// The tracker said something.
     Tracker(ServerMessage),
-    /// The offer of a link we began is ready.
+    /// The offer of a link we began is ready, or one made anew.
     Offer {
         /// Which.
         link: LinkKey,
@@ -199,6 +199,27 @@ pub enum PeerOutput {
     },
     /// Give a link we began its answer.
     SetAnswer {
+        /// Which.
+        link: LinkKey,
+        /// Session description.
+        sdp: String,
+    },
+    /// Offer anew on a link to a parent that stands, for the present tracks.
+    Renew {
+        /// Which.
+        link: LinkKey,
+    },
+    /// Answer a child that offers anew on a link that stands.
+    AcceptRenewal {
+        /// Which.
+        link: LinkKey,
+        /// The child's session description.
+        offer: String,
+        /// What the child is.
+        class: PeerClass,
+    },
+    /// Give a link that stands the answer to our new offer.
+    SetRenewal {
         /// Which.
         link: LinkKey,
         /// Session description.

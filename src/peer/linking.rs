@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Attempt, Peer, PeerEvent, PeerOutput, RETRY_JOIN, Stage};
 use crate::id::LinkKey;
+use crate::limits::RENEGOTIATION_WAIT;
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::peer::{PeerHello, PeerMessage};
 use crate::wire::tracker::{ClientMessage, Lost, LostReason, PeerClass, RefuseReason};
@@ -11,14 +12,24 @@ use crate::wire::tracker::{ClientMessage, Lost, LostReason, PeerClass, RefuseRea
 impl Peer {
     pub(super) fn link_connected(&mut self, now: Instant, link: LinkKey) {
         let origin = self.origin;
+        let epoch = self.epoch();
         if let Some(child) = self.children.get_mut(link) {
             child.connected(now, origin);
             let class = child.class;
+            // Its answer was about the tracks before.
+            let mut lacks = None;
+            if child.described != epoch && class != PeerClass::Player {
+                child.renew(now + RENEGOTIATION_WAIT);
+                lacks = self.signed.clone();
+            }
             self.outputs.push_back(PeerOutput::AddChild { link, class });
             self.event(PeerEvent::ChildUp { link });
             match class {
                 PeerClass::Player => self.begin_to_play(now, link),
                 PeerClass::Native | PeerClass::Browser => self.hello(link),
+            }
+            if let Some(signed) = lacks {
+                self.send(link, PeerMessage::Info(signed));
             }
             return;
         }
@@ -27,6 +38,9 @@ impl Peer {
             return;
         };
         attempt.connected(now, origin);
+        if attempt.described != epoch {
+            attempt.renew(now);
+        }
         let generation = attempt.generation;
         self.hello(link);
         if self.upstream.feeding.is_none() {
@@ -40,12 +54,19 @@ impl Peer {
     }
 
     fn hello(&mut self, link: LinkKey) {
+        let child = self.children.get(link);
+        let other_tracks = child.is_some_and(|child| child.described != self.epoch());
+        let heads = if other_tracks {
+            Vec::new()
+        } else {
+            self.media.heads.clone()
+        };
         let hello = PeerHello {
             version: PROTOCOL_VERSION,
             node: self.node(),
             path: self.path(),
             info: self.signed.clone(),
-            heads: self.media.heads.clone(),
+            heads,
         };
         self.send(link, PeerMessage::Hello(hello));
     }
@@ -95,11 +116,12 @@ impl Peer {
     }
 
     fn child_message(&mut self, now: Instant, link: LinkKey, message: PeerMessage) {
-        let Some(liveness) = self
-            .children
-            .get_mut(link)
-            .and_then(|child| child.liveness_mut())
-        else {
+        let epoch = self.epoch();
+        let Some(child) = self.children.get_mut(link) else {
+            return;
+        };
+        let current = child.described == epoch;
+        let Some(liveness) = child.liveness_mut() else {
             return;
         };
         liveness.heard(now);
@@ -108,7 +130,7 @@ impl Peer {
                 liveness.receive(now, heartbeat);
                 self.outputs.push_back(PeerOutput::ChildHeard { link });
             }
-            PeerMessage::Activate { from } => {
+            PeerMessage::Activate { from } if current => {
                 self.outputs
                     .push_back(PeerOutput::ActivateChild { link, from });
             }
@@ -125,16 +147,22 @@ impl Peer {
                     self.drop_child(now, link);
                 }
             }
-            // Only a parent describes the stream.
-            PeerMessage::Info(_) => {}
+            PeerMessage::Offer { epoch, sdp } => self.child_offers(link, epoch, sdp),
+            // What it asks for is of the tracks before; only a parent describes the stream.
+            PeerMessage::Activate { .. }
+            | PeerMessage::Info(_)
+            | PeerMessage::Answer { .. }
+            | PeerMessage::Refuse { .. } => {}
         }
     }
 
     fn parent_message(&mut self, now: Instant, link: LinkKey, message: PeerMessage) {
         let node = self.node();
+        let epoch = self.epoch();
         let Some(attempt) = self.upstream.get_mut(link) else {
             return;
         };
+        let current = attempt.described == epoch;
         let Some(liveness) = attempt.liveness_mut() else {
             return;
         };
@@ -143,8 +171,14 @@ impl Peer {
             PeerMessage::Heartbeat(heartbeat) => {
                 let looped = heartbeat.path.contains(&node);
                 let heads = heartbeat.heads.clone();
-                liveness.receive(now, heartbeat);
-                self.outputs.push_back(PeerOutput::Heads { heads });
+                let had_packets = liveness.remote.has_packets();
+                if liveness.receive(now, heartbeat) && current {
+                    let begins = !had_packets && liveness.remote.has_packets();
+                    if begins && !attempt.delivering {
+                        attempt.begin_again(now);
+                    }
+                    self.learn_heads(now, heads);
+                }
                 if looped {
                     // Its word may be old, so the pair is not given up for good.
                     self.lose_parent(now, link, LostReason::Closed);
@@ -166,13 +200,21 @@ impl Peer {
                 if let Some(signed) = hello.info {
                     self.learn_tracks(now, link, signed);
                 }
-                self.outputs
-                    .push_back(PeerOutput::Heads { heads: hello.heads });
+                let epoch = self.epoch();
+                let attempt = self.upstream.get_mut(link);
+                if attempt.is_some_and(|attempt| attempt.described == epoch) {
+                    self.learn_heads(now, hello.heads);
+                }
             }
             PeerMessage::Info(signed) => self.learn_tracks(now, link, signed),
             PeerMessage::Bye => self.lose_parent(now, link, LostReason::Closed),
+            PeerMessage::Answer { epoch, sdp, heads } => {
+                self.answered_anew(now, link, epoch, sdp, heads);
+            }
+            PeerMessage::Refuse { epoch, .. } => self.refused_anew(now, link, epoch),
             // Only a child asks for media.
             PeerMessage::Activate { .. }
+            | PeerMessage::Offer { .. }
             | PeerMessage::Deactivate
             | PeerMessage::KeyFrame { .. } => {}
         }
@@ -192,6 +234,9 @@ impl Peer {
     }
 
     pub(super) fn rejected(&mut self, now: Instant, link: LinkKey, reason: RefuseReason) {
+        if self.renewal_rejected(now, link, reason) {
+            return;
+        }
         if let Some(child) = self.children.remove(link) {
             self.tell_refused(&child, link, reason);
         } else {
@@ -258,7 +303,7 @@ impl Peer {
 
     /// Takes back a request for which no parent is named yet: it was made by a node that was fed,
     /// and the tracker must hear that this one is not.
-    fn drop_request(&mut self) {
+    pub(super) fn drop_request(&mut self) {
         let unplaced = |attempt: &mut Attempt| attempt.parent.is_none();
         if let Some(attempt) = self.upstream.coming.take_if(unplaced) {
             let link = attempt.link;

@@ -36,6 +36,13 @@ pub struct Remote {
     pub healing: bool,
 }
 
+impl Remote {
+    /// Whether it has packets of any track, as far as it has said.
+    pub fn has_packets(&self) -> bool {
+        self.heads.iter().any(|head| *head > 0)
+    }
+}
+
 impl Liveness {
     /// A link that stands since `now`. `origin` is any fixed instant of this node's clock.
     pub fn new(now: Instant, origin: Instant) -> Self {
@@ -59,6 +66,11 @@ impl Liveness {
         self.heard
     }
 
+    /// The next heartbeat is due at `at` if it is not sooner.
+    pub fn beat_by(&mut self, at: Instant) {
+        self.next_beat = self.next_beat.min(at);
+    }
+
     /// When the next heartbeat is due.
     pub fn next_beat(&self) -> Instant {
         self.next_beat
@@ -69,15 +81,15 @@ impl Liveness {
         self.rtt
     }
 
-    /// Takes in a heartbeat of the other end.
-    pub fn receive(&mut self, now: Instant, heartbeat: Heartbeat) {
+    /// Takes in a heartbeat of the other end. False if it says nothing new.
+    pub fn receive(&mut self, now: Instant, heartbeat: Heartbeat) -> bool {
         self.heard(now);
         // Unordered delivery: an older heartbeat says nothing new.
         if self
             .newest_theirs
             .is_some_and(|(sent, _)| sent >= heartbeat.sent_us)
         {
-            return;
+            return false;
         }
         self.newest_theirs = Some((heartbeat.sent_us, now));
         if heartbeat.echo_us > 0 {
@@ -93,6 +105,7 @@ impl Liveness {
             source_idle: heartbeat.source_idle,
             healing: heartbeat.healing,
         };
+        true
     }
 
     /// Fills in the clock fields of a heartbeat that is sent now, and plans the next.

@@ -50,7 +50,8 @@ impl Peer {
             return;
         }
         let class = PeerClass::Player;
-        self.children.insert(now, link, class, true);
+        let described = self.epoch();
+        self.children.insert(now, link, class, true, described);
         // The tracker must not give the same slot away.
         self.session.report_soon(now);
         let ice_servers = self.session.ice_servers().to_vec();
@@ -68,6 +69,9 @@ impl Peer {
 
     /// A child's offer was answered here.
     pub(super) fn answer_ready(&mut self, link: LinkKey, sdp: String) {
+        if self.send_answer_anew(link, &sdp) {
+            return;
+        }
         if self.children.is_local(link) {
             self.tell_player(link, PlayerNews::Answer { sdp });
         } else if self.children.contains(link) {

@@ -8,10 +8,10 @@ use super::{
 use crate::id::{Generation, LinkKey, NodeId};
 use crate::limits::REPORT_INTERVAL;
 use crate::wire::PROTOCOL_VERSION;
-use crate::wire::announcement::{CHALLENGE_DOMAIN, SignedStreamInfo, StreamInfo, sign};
+use crate::wire::announcement::{CHALLENGE_DOMAIN, SignedStreamInfo, sign};
 use crate::wire::peer::PeerMessage;
 use crate::wire::tracker::{
-    ClientMessage, ErrorCode, Hello, IceServer, Join, LostReason, PeerClass, Publish, RefuseReason,
+    ClientMessage, ErrorCode, Hello, IceServer, Join, PeerClass, Publish, RefuseReason,
     ServerMessage, StreamState, StreamStatus, Welcome, challenge_text,
 };
 
@@ -126,10 +126,12 @@ impl Peer {
                 self.assigned(now, link, parent, generation, info);
             }
             ServerMessage::Answer { link, sdp } => {
+                let epoch = self.epoch();
                 if let Some(attempt) = self.upstream.get_mut(link)
                     && matches!(attempt.stage, Stage::Connecting { .. })
                     && !std::mem::replace(&mut attempt.answered, true)
                 {
+                    attempt.described = epoch;
                     self.outputs.push_back(PeerOutput::SetAnswer { link, sdp });
                 }
             }
@@ -157,6 +159,9 @@ impl Peer {
     }
 
     pub(super) fn offer_ready(&mut self, now: Instant, link: LinkKey, sdp: String) {
+        if self.send_offer_anew(link, &sdp) {
+            return;
+        }
         let lost = self.upstream.lost;
         let stream = self.stream;
         let Some(attempt) = self.upstream.get_mut(link) else {
@@ -189,29 +194,6 @@ impl Peer {
             self.tell_player(link, PlayerNews::Candidate { candidate });
         } else if self.children.contains(link) || self.upstream.get_mut(link).is_some() {
             self.tell_tracker(ClientMessage::Candidate { link, candidate });
-        }
-    }
-
-    /// A root's tracks: signed, and told to the tracker.
-    pub(super) fn set_tracks(&mut self, now: Instant, info: StreamInfo) {
-        let Role::Root { key, epoch, .. } = &mut self.config.role else {
-            return;
-        };
-        *epoch = info.epoch;
-        match SignedStreamInfo::sign(&info, key) {
-            Ok(signed) => {
-                self.signed = Some(signed.clone());
-                let renewed = self.info.replace(info.clone()).is_some();
-                // First of all, so that nobody is sent here with a description of the old tracks.
-                if self.session.is_ready() {
-                    self.tell_tracker(ClientMessage::Info(signed));
-                }
-                if renewed {
-                    self.leave_former_children(now);
-                }
-                self.outputs.push_back(PeerOutput::Tracks(info));
-            }
-            Err(error) => self.event(PeerEvent::Failed(error.to_string())),
         }
     }
 
@@ -355,7 +337,8 @@ impl Peer {
             self.tell_tracker(ClientMessage::Refuse { link, reason });
             return;
         }
-        self.children.insert(now, link, class, false);
+        let described = self.epoch();
+        self.children.insert(now, link, class, false, described);
         let ice_servers = self.session.ice_servers.clone();
         self.outputs.push_back(PeerOutput::Accept {
             link,
@@ -440,61 +423,5 @@ impl Peer {
             self.join_at = Some(now + RETRY_JOIN);
         }
         self.event(PeerEvent::Refused(message));
-    }
-
-    /// The tracks as the stream's key describes them; from the tracker or from a parent.
-    pub(super) fn learn_tracks(&mut self, now: Instant, link: LinkKey, signed: SignedStreamInfo) {
-        if self.is_root() || self.signed.as_ref() == Some(&signed) {
-            return;
-        }
-        match signed.verify(&self.stream) {
-            Ok(info) => {
-                if self
-                    .info
-                    .as_ref()
-                    .is_some_and(|known| info.epoch <= known.epoch)
-                {
-                    return;
-                }
-                let renewed = self.info.is_some();
-                self.signed = Some(signed);
-                self.info = Some(info.clone());
-                self.media = super::MediaView::default();
-                if renewed {
-                    self.leave_former_parents();
-                    self.leave_former_children(now);
-                }
-                self.outputs.push_back(PeerOutput::Tracks(info));
-            }
-            Err(error) => {
-                self.event(PeerEvent::Refused(format!(
-                    "a description of the stream: {error}"
-                )));
-                self.lose_parent(now, link, LostReason::Unusable);
-            }
-        }
-    }
-
-    /// The session descriptions of their links are of the former tracks.
-    fn leave_former_children(&mut self, now: Instant) {
-        for child in self.children.links() {
-            self.send(child, PeerMessage::Bye);
-            self.drop_child(now, child);
-        }
-    }
-
-    /// Links that stand carry the tracks of the epoch before: other ones are made.
-    fn leave_former_parents(&mut self) {
-        let stands = |attempt: &mut Attempt| matches!(attempt.stage, Stage::Connected { .. });
-        let former = [
-            self.upstream.feeding.take_if(stands),
-            self.upstream.coming.take_if(stands),
-        ];
-        for attempt in former.into_iter().flatten() {
-            let link = attempt.link;
-            self.send(link, PeerMessage::Bye);
-            self.outputs.push_back(PeerOutput::Close { link });
-            self.outputs.push_back(PeerOutput::Feeding { link: None });
-        }
     }
 }

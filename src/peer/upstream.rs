@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use super::liveness::Liveness;
-use crate::id::{Generation, LinkKey, NodeId};
+use super::renewal::Renewal;
+use crate::id::{Epoch, Generation, LinkKey, NodeId};
 use crate::limits::{CONNECT_TIMEOUT, PARENT_SILENCE};
 use crate::wire::tracker::{Lost, LostReason};
 
@@ -66,8 +67,14 @@ pub struct Attempt {
     pub generation: Generation,
     /// Whether the parent's answer was taken: an offer is answered once.
     pub answered: bool,
-    /// Whether media has come over it.
+    /// The epoch whose tracks the answer is about.
+    pub described: Option<Epoch>,
+    /// It stands, and is being described for a later epoch.
+    pub renewal: Option<Renewal>,
+    /// Whether media of its epoch has come over it.
     pub delivering: bool,
+    /// Whether any media ever has.
+    delivered: bool,
 }
 
 impl Attempt {
@@ -79,7 +86,10 @@ impl Attempt {
             parent: None,
             generation: Generation::default(),
             answered: false,
+            described: None,
+            renewal: None,
             delivering: false,
+            delivered: false,
         }
     }
 
@@ -108,6 +118,26 @@ impl Attempt {
         };
     }
 
+    /// It stands, and does not carry the stream's tracks any more, or not yet.
+    pub fn renew(&mut self, now: Instant) {
+        if let Stage::Connected { activate_at, .. } = &mut self.stage {
+            *activate_at = None;
+        }
+        self.delivering = false;
+        self.renewal = Some(Renewal::new(now));
+    }
+
+    /// The parent has the stream's tracks from now on, which are asked for as over a new link.
+    pub fn begin_again(&mut self, now: Instant) {
+        if let Stage::Connected {
+            since, activate_at, ..
+        } = &mut self.stage
+        {
+            *since = now;
+            *activate_at = Some(now);
+        }
+    }
+
     /// Whether `Activate` is to be sent now; plans the next one.
     pub fn activation_due(&mut self, now: Instant) -> bool {
         let Stage::Connected {
@@ -130,7 +160,7 @@ impl Attempt {
         true
     }
 
-    /// Media came. True the first time.
+    /// Media came. True the first time in the life of this link.
     pub fn media(&mut self, now: Instant) -> bool {
         if let Stage::Connected {
             activate_at,
@@ -141,11 +171,22 @@ impl Attempt {
             *activate_at = None;
             liveness.heard(now);
         }
-        !std::mem::replace(&mut self.delivering, true)
+        self.delivering = true;
+        !std::mem::replace(&mut self.delivered, true)
+    }
+
+    /// Something came that is no media of the present tracks.
+    pub fn heard(&mut self, now: Instant) {
+        if let Some(liveness) = self.liveness_mut() {
+            liveness.heard(now);
+        }
     }
 
     /// This node itself was held up until `now`: what it did not hear is nobody's fault.
     pub fn excuse(&mut self, now: Instant) {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.excuse(now);
+        }
         match &mut self.stage {
             Stage::Offering => {}
             Stage::Asking { since, .. } | Stage::Connecting { since } => *since = now,
@@ -178,7 +219,8 @@ impl Attempt {
                 since, liveness, ..
             } => {
                 let withheld = !self.delivering
-                    && liveness.remote.heads.iter().any(|head| *head > 0)
+                    && self.renewal.is_none()
+                    && liveness.remote.has_packets()
                     && !liveness.remote.source_idle
                     && !liveness.remote.healing
                     && now >= *since + DELIVERY_TIMEOUT;
@@ -204,6 +246,9 @@ impl Attempt {
                     .min(liveness.last_heard() + PARENT_SILENCE);
                 if let Some(activate) = activate_at {
                     at = at.min(*activate);
+                }
+                if let Some(renewal) = &self.renewal {
+                    at = at.min(renewal.deadline());
                 }
                 Some(at)
             }

@@ -7,9 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::announcement::SignedStreamInfo;
+use super::tracker::RefuseReason;
 use super::{BoundError, bound};
-use crate::id::NodeId;
-use crate::limits::{MAX_PATH, MAX_TRACKS};
+use crate::id::{Epoch, NodeId};
+use crate::limits::{MAX_PATH, MAX_SDP, MAX_TRACKS};
 
 /// Which data channel a message travels on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +46,31 @@ pub enum PeerMessage {
     },
     /// `control`, both directions: I close this link now, on purpose.
     Bye,
+    /// `control`, from a child: a new session description for this link, which stands, so that it
+    /// carries the tracks of a later epoch. Only after the parent has told that epoch.
+    Offer {
+        /// The epoch.
+        epoch: Epoch,
+        /// Session description of type offer.
+        sdp: String,
+    },
+    /// `control`, from a parent: the answer to an [`Offer`](Self::Offer).
+    Answer {
+        /// The epoch of the offer.
+        epoch: Epoch,
+        /// Session description.
+        sdp: String,
+        /// As in [`PeerHello::heads`], of that epoch.
+        heads: Vec<u64>,
+    },
+    /// `control`, from a parent: this link cannot carry the tracks of that epoch. The child makes
+    /// another.
+    Refuse {
+        /// The epoch of the offer.
+        epoch: Epoch,
+        /// Why.
+        reason: RefuseReason,
+    },
 }
 
 /// Who is at the other end.
@@ -132,7 +158,16 @@ impl PeerMessage {
                 bound("heads", heartbeat.heads.len(), MAX_TRACKS)
             }
             Self::KeyFrame { track } => bound("track", usize::from(*track) + 1, MAX_TRACKS),
-            Self::Activate { .. } | Self::Info(_) | Self::Deactivate | Self::Bye => Ok(()),
+            Self::Offer { sdp, .. } => bound("sdp", sdp.len(), MAX_SDP),
+            Self::Answer { sdp, heads, .. } => {
+                bound("sdp", sdp.len(), MAX_SDP)?;
+                bound("heads", heads.len(), MAX_TRACKS)
+            }
+            Self::Activate { .. }
+            | Self::Info(_)
+            | Self::Deactivate
+            | Self::Bye
+            | Self::Refuse { .. } => Ok(()),
         }
     }
 }

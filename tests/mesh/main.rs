@@ -10,6 +10,7 @@ mod hostile;
 mod https;
 mod loss;
 mod operators;
+mod other_tracks;
 mod placement;
 mod publisher_habits;
 mod restart;

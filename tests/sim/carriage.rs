@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use banyan::id::{LinkKey, NodeId};
+use banyan::id::{Epoch, LinkKey, NodeId};
 use banyan::node::{Input, Output, PeerInput};
 use banyan::relay::packet::Packet;
-use banyan::wire::peer::Channel;
+use banyan::wire::peer::{Channel, PeerMessage};
 use banyan::wire::tracker::RefuseReason;
 use rand::RngExt;
 
@@ -30,7 +30,24 @@ impl World {
             return;
         }
         let time = self.travel_time();
-        self.schedule(time, Happening::ToNode(to, input));
+        let happening = match input {
+            Input::Control(_) => Happening::ToNode(to, input),
+            _ => {
+                let ends = self.links.get(&link);
+                let epoch = ends.and_then(|ends| ends.tracks_at(from, link));
+                Happening::Media(link, to, epoch, input)
+            }
+        };
+        self.schedule(time, happening);
+    }
+
+    /// RTP or RTCP arrives: its source tells which epoch's track it is about.
+    pub(super) fn media(&mut self, link: LinkKey, to: NodeId, epoch: Option<Epoch>, input: Input) {
+        let ends = self.links.get(&link);
+        let known = ends.and_then(|ends| ends.tracks_at(to, link));
+        if epoch.is_some() && known == epoch {
+            self.feed(to, input);
+        }
     }
 
     pub(super) fn carry_out(&mut self, id: NodeId, output: Output) {
@@ -46,37 +63,56 @@ impl World {
                     parent: None,
                     answered: false,
                     connected: false,
+                    sends: None,
+                    takes: None,
                 };
                 self.links.insert(link, ends);
-                let offer = PeerInput::Offer {
-                    link,
-                    sdp: "offer".into(),
-                };
-                self.schedule(Duration::ZERO, Happening::ToNode(id, Input::Control(offer)));
+                self.offer(id, link);
             }
-            Output::Accept { link, .. } => {
+            Output::Accept { link, info, .. } => {
                 if let Some(ends) = self.links.get_mut(&link) {
                     ends.parent = Some(id);
+                    ends.sends = Some(info.epoch);
                 }
-                let answer = PeerInput::Answer {
-                    link,
-                    sdp: "answer".into(),
-                };
-                self.schedule(
-                    Duration::ZERO,
-                    Happening::ToNode(id, Input::Control(answer)),
-                );
+                self.answer(id, link, info.epoch);
+            }
+            Output::Renew { link } => {
+                if let Some(ends) = self.links.get_mut(&link) {
+                    ends.takes = None;
+                }
+                self.offer(id, link);
+            }
+            Output::AcceptRenewal { link, .. } if self.unwilling.contains(&id) => {
+                self.reject(id, link);
+            }
+            Output::AcceptRenewal { link, info, .. } => {
+                if let Some(ends) = self.links.get_mut(&link) {
+                    ends.sends = Some(info.epoch);
+                }
+                self.answer(id, link, info.epoch);
+            }
+            Output::SetRenewal { link, sdp, info } => {
+                if sdp != describe(info.epoch) {
+                    return self.reject(id, link);
+                }
+                if let Some(ends) = self.links.get_mut(&link) {
+                    ends.takes = Some(info.epoch);
+                }
             }
             Output::SetAnswer { link, .. } if self.links.get(&link).is_some_and(|l| l.answered) => {
                 // WebRTC takes one answer to an offer.
-                let reason = RefuseReason::Offer;
-                let rejected = Input::Control(PeerInput::Rejected { link, reason });
-                self.schedule(Duration::ZERO, Happening::ToNode(id, rejected));
+                self.reject(id, link);
             }
-            Output::SetAnswer { link, .. } => {
+            // Sources that the stream does not have.
+            Output::SetAnswer { link, sdp, info } if sdp != describe(info.epoch) => {
+                self.links.remove(&link);
+                self.reject(id, link);
+            }
+            Output::SetAnswer { link, info, .. } => {
                 if let Some(ends) = self.links.get_mut(&link)
                     && !std::mem::replace(&mut ends.answered, true)
                 {
+                    ends.takes = Some(info.epoch);
                     // ICE and DTLS take about three round trips.
                     let time = self.travel_time() * 6;
                     self.schedule(time, Happening::Connect(link));
@@ -86,6 +122,7 @@ impl World {
                 let other = self.other_end(id, link);
                 self.links.remove(&link);
                 if let Some(other) = other {
+                    self.closed += 1;
                     let time = self.travel_time();
                     let closed = PeerInput::Closed {
                         link,
@@ -96,6 +133,12 @@ impl World {
             }
             Output::Message { link, message } => {
                 let channel = message.channel();
+                if let PeerMessage::Offer { .. } = message {
+                    self.offers += 1;
+                    if (self.other_end(id, link)).is_some_and(|to| self.older.contains(&to)) {
+                        return;
+                    }
+                }
                 let input = Input::Control(PeerInput::Message { link, message });
                 if channel == Channel::Pulse {
                     self.datagram(id, link, input);
@@ -153,6 +196,24 @@ impl World {
         }
     }
 
+    fn offer(&mut self, id: NodeId, link: LinkKey) {
+        let sdp = "offer".to_owned();
+        let offer = Input::Control(PeerInput::Offer { link, sdp });
+        self.schedule(Duration::ZERO, Happening::ToNode(id, offer));
+    }
+
+    fn answer(&mut self, id: NodeId, link: LinkKey, epoch: Epoch) {
+        let sdp = describe(epoch);
+        let answer = Input::Control(PeerInput::Answer { link, sdp });
+        self.schedule(Duration::ZERO, Happening::ToNode(id, answer));
+    }
+
+    fn reject(&mut self, id: NodeId, link: LinkKey) {
+        let reason = RefuseReason::Offer;
+        let rejected = Input::Control(PeerInput::Rejected { link, reason });
+        self.schedule(Duration::ZERO, Happening::ToNode(id, rejected));
+    }
+
     pub(super) fn connect(&mut self, link: LinkKey) {
         let Some(parent) = self.links.get(&link).and_then(|ends| ends.parent) else {
             return;
@@ -171,6 +232,22 @@ impl World {
         self.feed(parent, Input::Control(PeerInput::Connected { link }));
         self.feed(link.child, Input::Control(PeerInput::Connected { link }));
     }
+}
+
+impl SimLink {
+    /// The epoch whose tracks a node sends or takes over its link.
+    fn tracks_at(&self, id: NodeId, link: LinkKey) -> Option<Epoch> {
+        if link.child == id {
+            self.takes
+        } else {
+            self.sends
+        }
+    }
+}
+
+/// An answer, which names the sources of an epoch's tracks.
+fn describe(epoch: Epoch) -> String {
+    format!("answer of {epoch}")
 }
 
 /// FNV-1a over everything that travels bit for bit.

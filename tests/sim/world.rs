@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use banyan::broadcast::BroadcastCounters;
 use banyan::id::{Epoch, LinkKey, NodeId, StreamId};
 use banyan::node::{Input, Node, NodeConfig, PeerConfig, PeerEvent, PeerInput, Role};
 use banyan::relay::packet::{ExtSeq, Packet, TrackIndex};
@@ -76,12 +77,18 @@ struct SimLink {
     parent: Option<NodeId>,
     answered: bool,
     connected: bool,
+    /// The epoch whose tracks the parent sends, and the one whose tracks the child takes: what is
+    /// of another arrives and means nothing.
+    sends: Option<Epoch>,
+    takes: Option<Epoch>,
 }
 
 enum Happening {
     ToTracker(SessionId, banyan::wire::tracker::ClientMessage),
     TrackerClosed(SessionId),
     ToNode(NodeId, Input),
+    /// Media or reports, of the tracks of an epoch.
+    Media(LinkKey, NodeId, Option<Epoch>, Input),
     Connect(LinkKey),
     VideoFrame(u64),
     AudioFrame(u64),
@@ -122,6 +129,14 @@ pub struct World {
     links: BTreeMap<LinkKey, SimLink>,
     /// Pairs (child, parent) between which ICE finds no way.
     pub unreachable: BTreeSet<(NodeId, NodeId)>,
+    /// Parents that do not know what it is to be offered anew.
+    pub older: BTreeSet<NodeId>,
+    /// Parents that refuse it.
+    pub unwilling: BTreeSet<NodeId>,
+    /// Links that stood and were closed.
+    pub closed: usize,
+    /// Offers made over links that stood.
+    pub offers: usize,
     /// The network between peers.
     pub network: Network,
     /// The stream.
@@ -156,6 +171,10 @@ impl World {
             next_session: 0,
             links: BTreeMap::new(),
             unreachable: BTreeSet::new(),
+            older: BTreeSet::new(),
+            unwilling: BTreeSet::new(),
+            closed: 0,
+            offers: 0,
             network: Network::default(),
             stream,
             root,
@@ -206,6 +225,11 @@ impl World {
         };
         let root = self.root;
         self.feed(root, Input::Control(PeerInput::Tracks(info)));
+    }
+
+    /// What the tracker has counted.
+    pub fn counters(&self) -> BroadcastCounters {
+        self.tracker.counters().broadcasts
     }
 
     /// A native node joins.
@@ -392,6 +416,7 @@ impl World {
                 }
             }
             Happening::ToNode(id, input) => self.feed(id, input),
+            Happening::Media(link, to, epoch, input) => self.media(link, to, epoch, input),
             Happening::Connect(link) => self.connect(link),
             Happening::VideoFrame(frame) => self.video_frame(frame),
             Happening::AudioFrame(frame) => self.audio_frame(frame),

@@ -28,7 +28,7 @@ function form(value) {
 }
 
 /** Messages of a tracker or a parent that are not for a page which only watches. */
-const NOT_FOR_PAGES = ["challenge", "published", "expect", "release", "activate", "deactivate", "key_frame"];
+const NOT_FOR_PAGES = ["challenge", "published", "expect", "release", "activate", "deactivate", "key_frame", "offer"];
 
 for (const [file, decode] of /** @type {const} */ ([
   ["server", decodeServer],

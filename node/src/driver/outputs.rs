@@ -55,11 +55,7 @@ impl Turn {
                 ice_servers,
                 info,
             } => {
-                let (encoding, class) = match class {
-                    PeerClass::Native => (Encoding::Bincode, rtc::PeerClass::Native),
-                    PeerClass::Browser => (Encoding::Json, rtc::PeerClass::Browser),
-                    PeerClass::Player => (Encoding::Json, rtc::PeerClass::Player),
-                };
+                let (encoding, class) = class_of(class);
                 self.encodings.insert(link, encoding);
                 let accepted = self
                     .engine
@@ -72,6 +68,24 @@ impl Turn {
                 if let Err(error) = self.engine.set_answer(now, link, &sdp, &info) {
                     self.rejected(now, link, &error);
                 }
+            }
+            Output::Renew { link } => {
+                let made = self.engine.renew(link);
+                self.renewal(now, link, made);
+            }
+            Output::AcceptRenewal {
+                link,
+                offer,
+                class,
+                info,
+            } => {
+                let class = class_of(class).1;
+                let accepted = self.engine.accept_renewal(link, &offer, &info, class);
+                self.renewal(now, link, accepted);
+            }
+            Output::SetRenewal { link, sdp, info } => {
+                let set = self.engine.set_renewal(link, &sdp, &info);
+                self.renewal(now, link, set);
             }
             Output::AddCandidate { link, candidate } => {
                 if let Err(error) = self.engine.add_candidate(now, link, &candidate) {
@@ -114,9 +128,20 @@ impl Turn {
     }
 
     fn rejected(&mut self, now: Instant, link: LinkKey, error: &EngineError) {
-        tracing::debug!(?link, "a session description was refused: {error}");
         self.encodings.remove(&link);
         self.engine.close(now, link);
+        self.tell_rejected(now, link, error);
+    }
+
+    /// A link that stands goes on whatever became of its new description: the node decides.
+    fn renewal(&mut self, now: Instant, link: LinkKey, result: Result<(), EngineError>) {
+        if let Err(error) = result {
+            self.tell_rejected(now, link, &error);
+        }
+    }
+
+    fn tell_rejected(&mut self, now: Instant, link: LinkKey, error: &EngineError) {
+        tracing::debug!(?link, "a session description was refused: {error}");
         let reason = match error {
             EngineError::Sdp(SdpError::NoCommonCodec { .. }) => RefuseReason::Codec,
             EngineError::Sdp(_) => RefuseReason::Offer,
@@ -149,5 +174,14 @@ impl Turn {
         if let Err(error) = self.engine.send_message(now, link, channel, data) {
             tracing::debug!(?link, "a message was not sent: {error}");
         }
+    }
+}
+
+/// What a child's class means to the engine, and how it is written to.
+const fn class_of(class: PeerClass) -> (Encoding, rtc::PeerClass) {
+    match class {
+        PeerClass::Native => (Encoding::Bincode, rtc::PeerClass::Native),
+        PeerClass::Browser => (Encoding::Json, rtc::PeerClass::Browser),
+        PeerClass::Player => (Encoding::Json, rtc::PeerClass::Player),
     }
 }

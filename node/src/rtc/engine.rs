@@ -1,6 +1,7 @@
 //! The engine: sockets and links.
 
 mod publisher;
+mod renewal;
 mod signaling;
 mod turn;
 

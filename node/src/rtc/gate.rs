@@ -58,7 +58,7 @@ impl Gate {
 
     /// Whether an SRTCP datagram may pass.
     pub(super) fn rtcp(&mut self, datagram: &[u8]) -> bool {
-        source(datagram, 4).is_some_and(|ssrc| known(&mut self.reporters, ssrc))
+        rtcp_source(datagram).is_some_and(|ssrc| known(&mut self.reporters, ssrc))
     }
 
     /// Whether an SRTP datagram may pass, where sources are not agreed on beforehand.
@@ -70,6 +70,11 @@ impl Gate {
 /// The synchronization source of an RTP packet (RFC 3550 section 5.1).
 pub(super) fn rtp_source(datagram: &[u8]) -> Option<u32> {
     source(datagram, 8)
+}
+
+/// The synchronization source in whose name an RTCP packet is (RFC 3550 section 6.4.1).
+pub(super) fn rtcp_source(datagram: &[u8]) -> Option<u32> {
+    source(datagram, 4)
 }
 
 /// Whether what is neither STUN nor DTLS is RTCP (RFC 5761 section 4).

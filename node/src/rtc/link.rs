@@ -32,7 +32,7 @@ use super::feedback;
 use super::gate::{self, Gate};
 use super::keys::Exported;
 use super::media::Media;
-use super::sdp::LocalTransport;
+use super::sdp::{LocalTransport, Remote, Setup};
 use super::socket::Datagram;
 use super::tap::Inbox;
 use super::{CloseReason, EngineEvent};
@@ -78,6 +78,10 @@ pub(super) struct Link {
     pub(super) stage: Stage,
     pub(super) media: Media,
     pub(super) cname: String,
+    /// Sources of tracks it carried before, which never come again.
+    pub(super) former_sources: Vec<u32>,
+    /// It has offered anew.
+    pub(super) renewing: bool,
     /// Datagrams the socket has not taken yet.
     pub(super) queue: VecDeque<Datagram>,
     pub(super) queued: usize,
@@ -105,6 +109,8 @@ pub(super) struct Link {
     untried: Vec<String>,
     /// Of the connection's own ICE session.
     remote_pwd: String,
+    /// Of the peer's certificate, where it offered.
+    remote_fingerprint: String,
     later: Later,
     /// How long the peer may be silent until it counts as disconnected, and from then as gone.
     consent: (Duration, Duration),
@@ -151,6 +157,21 @@ impl Link {
         matches!(self.stage, Stage::Connected)
     }
 
+    /// The role we answered in, if we did.
+    pub(super) fn answered_as(&self) -> Option<Setup> {
+        self.client.map(|client| match client {
+            true => Setup::Active,
+            false => Setup::Passive,
+        })
+    }
+
+    /// Whether a child that offers anew describes the connection it has.
+    pub(super) fn same_transport(&self, remote: &Remote) -> bool {
+        remote.pwd == self.remote_pwd
+            && remote.fingerprint == self.remote_fingerprint
+            && remote.channels.is_some() == self.has_channels()
+    }
+
     /// Whether it was begun with data channels.
     pub(super) const fn has_channels(&self) -> bool {
         self.channels.is_some()
@@ -174,7 +195,9 @@ impl Link {
         } else if is_dtls(bytes) {
             self.gate.dtls(bytes, self.secure)
         } else if gate::is_rtcp(bytes) {
-            self.gate.rtcp(bytes)
+            // A parent reports in the names of its tracks, which may change often.
+            let agreed = gate::rtcp_source(bytes).and_then(|ssrc| self.media.source(ssrc));
+            agreed.is_some() || self.gate.rtcp(bytes)
         } else if self.media.is_published() {
             self.gate.rtp(bytes)
         } else {

@@ -13,6 +13,7 @@ mod lossy_handshake;
 mod media;
 mod reflection;
 mod reflexive;
+mod renewal;
 mod spoofing;
 mod village;
 mod world;

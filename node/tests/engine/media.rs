@@ -45,7 +45,7 @@ pub(crate) fn packet(track: u8, seq: u64) -> Arc<Packet> {
     })
 }
 
-fn same(sent: &Packet, got: &ReceivedPacket) -> bool {
+pub(crate) fn same(sent: &Packet, got: &ReceivedPacket) -> bool {
     got.track == sent.track
         && u64::from(got.seq) == sent.seq & 0xFFFF
         && got.timestamp == sent.timestamp
@@ -54,7 +54,7 @@ fn same(sent: &Packet, got: &ReceivedPacket) -> bool {
         && got.payload == sent.payload
 }
 
-fn packets(events: &mut Vec<EngineEvent>) -> Vec<ReceivedPacket> {
+pub(crate) fn packets(events: &mut Vec<EngineEvent>) -> Vec<ReceivedPacket> {
     let mut out = Vec::new();
     events.retain(|event| match event {
         EngineEvent::Packet { packet, .. } => {

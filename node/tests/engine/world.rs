@@ -9,7 +9,7 @@ use banyan::id::{Epoch, LinkId, LinkKey, NodeId};
 use banyan::relay::packet::Packet;
 use banyan::wire::announcement::{Codec, StreamInfo, TrackInfo};
 use banyan_node::rtc::{
-    Engine, EngineConfig, EngineEvent, LoopbackCandidates, PeerClass, UdpBind, UdpPort,
+    Engine, EngineConfig, EngineError, EngineEvent, LoopbackCandidates, PeerClass, UdpBind, UdpPort,
 };
 
 /// Longest any step of a test may take.
@@ -84,6 +84,9 @@ pub(crate) struct Pair {
     pub(crate) setup: Option<&'static str>,
     /// What the parent takes the child for.
     pub(crate) class: PeerClass,
+    /// Answers to offers made anew, and why the last one got none.
+    pub(crate) renewals: usize,
+    pub(crate) refusal: Option<EngineError>,
     /// What the engines told, except signalling.
     pub(crate) at_child: Vec<EngineEvent>,
     pub(crate) at_parent: Vec<EngineEvent>,
@@ -118,6 +121,8 @@ impl Pair {
             stream: stream(),
             setup: None,
             class: PeerClass::Native,
+            renewals: 0,
+            refusal: None,
             at_child,
             at_parent,
         }
@@ -182,6 +187,11 @@ impl Pair {
                         sdp = sdp.replace("setup:actpass", &format!("setup:{setup}"));
                     }
                     let class = self.class;
+                    if self.at_parent.contains(&EngineEvent::Connected { link }) {
+                        let (parent, stream) = (&mut self.parent, &self.stream);
+                        self.refusal = parent.accept_renewal(link, &sdp, stream, class).err();
+                        continue;
+                    }
                     self.parent
                         .accept(now, link, &sdp, &self.stream, class, &[])
                         .unwrap();
@@ -195,6 +205,12 @@ impl Pair {
         }
         while let Some(event) = self.parent.poll_event() {
             match event {
+                EngineEvent::Answer { link, sdp }
+                    if self.at_child.contains(&EngineEvent::Connected { link }) =>
+                {
+                    self.child.set_renewal(link, &sdp, &self.stream).unwrap();
+                    self.renewals += 1;
+                }
                 EngineEvent::Answer { link, sdp } => {
                     self.child
                         .set_answer(now, link, &sdp, &self.stream)

@@ -108,6 +108,7 @@ impl Link {
         let mut link = Self::new(now, seed, role, remote.channels.is_some())?;
         link.client = Some(role == RTCDtlsRole::Client);
         link.remote_pwd.clone_from(&remote.pwd);
+        link.remote_fingerprint.clone_from(&remote.fingerprint);
         let offer = RTCSessionDescription::offer(transport_only(remote, remote.setup))?;
         link.connection.set_remote_description(now, offer)?;
         let answer = link.connection.create_answer(None)?;
@@ -165,6 +166,8 @@ impl Link {
             stage: Stage::Offering,
             media: Media::default(),
             cname: String::new(),
+            former_sources: Vec::new(),
+            renewing: false,
             queue: VecDeque::new(),
             queued: 0,
             deadline: None,
@@ -183,6 +186,7 @@ impl Link {
             early: Early::default(),
             untried: Vec::new(),
             remote_pwd: String::new(),
+            remote_fingerprint: String::new(),
             later: Later::default(),
             consent: seed.consent,
             ice_up: false,
