@@ -7,6 +7,7 @@
  * @property {(servers: import("./wire.js").IceServer[]) => Promise<void>} begin
  * @property {(sdp: string) => Promise<void>} answer
  * @property {(candidate: string) => void} candidate
+ * @property {(epoch: number) => Promise<void>} renew
  * @property {() => void} retire
  * @property {() => void} close
  * @property {number} delayMs

@@ -317,6 +317,12 @@ export class Peer {
           if (path.length > 0) attempt.depth = path.length;
           this.world.changed();
         }),
+      info: (info) =>
+        live(() => {
+          const codec = this.world.unplayable(info);
+          if (codec !== null) return this.#unplayable(codec);
+          attempt.upstream?.renew(decodeInfo(info).epoch).catch(() => {});
+        }),
       sample: (sample) => live(() => this.#sampled(attempt, sample)),
       lost: (reason) => live(() => this.#lose(reason)),
     });
@@ -586,8 +592,11 @@ export class Peer {
       this.#sendReport(current?.connected ? current.parent : null, 0, 0, 0);
       return;
     }
-    const received = Math.max(0, sample.packets - current.reported.packets);
-    const lost = Math.max(0, sample.lost - current.reported.lost);
+    // With other tracks all counts begin anew.
+    const same = sample.packets >= current.reported.packets;
+    const before = same ? current.reported : { packets: 0, lost: 0 };
+    const received = sample.packets - before.packets;
+    const lost = Math.max(0, sample.lost - before.lost);
     current.reported = { packets: sample.packets, lost: sample.lost };
     this.lossPermille = received + lost > 0 ? Math.round((1000 * lost) / (received + lost)) : 0;
     this.#sendReport(current.parent, current.upstream?.delayMs ?? 0, lost, received);

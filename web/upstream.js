@@ -35,6 +35,7 @@ const MEDIA_STALL = 6000;
  * @property {(stream: MediaStream) => void} media its tracks, before the first packet
  * @property {() => void} flowing the first media packet has come
  * @property {(heartbeat: Heartbeat) => void} heartbeat
+ * @property {(info: import("./wire.js").SignedStreamInfo) => void} info other tracks: to be renewed for
  * @property {(sample: Sample) => void} sample
  * @property {(reason: LostReason) => void} lost at most once, and nothing after it
  */
@@ -81,6 +82,8 @@ export class Upstream {
     this.timers = [];
     /** @type {() => void} */
     this.stopActivating = () => {};
+    /** The tracks to be agreed on anew. @type {number | null} */
+    this.epoch = null;
 
     const pc = this.connection;
     for (const kind of ["video", "audio"]) {
@@ -156,6 +159,30 @@ export class Upstream {
     }
     const early = this.early.splice(0);
     for (const candidate of early) this.#add(candidate);
+  }
+
+  /**
+   * Offers anew, for other tracks. A parent says bye to whoever does not get to an answer.
+   * @param {number} epoch
+   */
+  async renew(epoch) {
+    this.stopActivating();
+    this.epoch = epoch;
+    const sdp = await this.offer();
+    await this.connection.setLocalDescription({ type: "offer", sdp });
+    if (this.epoch === epoch) this.#say(this.control, { offer: { epoch, sdp } });
+  }
+
+  /** @param {{ epoch: number, sdp: string }} answer */
+  async #renewed({ epoch, sdp }) {
+    if (epoch !== this.epoch) return;
+    await this.connection.setRemoteDescription({ type: "answer", sdp });
+    if (epoch !== this.epoch || this.retired) return;
+    this.epoch = null;
+    // All is counted anew.
+    this.last = null;
+    this.meter = new Meter();
+    this.#activate();
   }
 
   /** One of the parent's candidates. @param {string} candidate */
@@ -281,7 +308,10 @@ export class Upstream {
       console.warn(`banyan: the parent sent something unreadable: ${error.message}`);
       return;
     }
-    if (message?.tag === "bye") return this.#lose("closed");
+    if (message?.tag === "info") return this.options.events.info(message.body);
+    if (message?.tag === "answer") return void this.#renewed(message.body).catch(() => this.#lose("closed"));
+    const refused = message?.tag === "refuse" && message.body.epoch === this.epoch;
+    if (refused || message?.tag === "bye") return this.#lose("closed");
     if (message?.tag !== "heartbeat") return;
     const heartbeat = message.body;
     // Unordered delivery: an older one says nothing new.
@@ -318,17 +348,18 @@ export class Upstream {
   #flow() {
     if (this.over || this.retired || !this.connected) return;
     this.heardAt = this.mediaAt = this.clock.now();
+    if (this.epoch === null) this.stopActivating();
     if (this.flows) return;
     this.flows = true;
-    this.stopActivating();
     this.options.events.flowing();
   }
 
   async #measure() {
+    const { meter } = this;
     const stats = await this.connection.getStats().catch(() => null);
-    if (!stats || this.over || this.retired) return;
+    if (!stats || this.over || this.retired || meter !== this.meter) return;
     const before = this.last?.packets ?? 0;
-    this.last = this.meter.read(stats, this.clock.now());
+    this.last = meter.read(stats, this.clock.now());
     if (this.last.packets > before) this.#flow();
     this.options.events.sample(this.last);
   }

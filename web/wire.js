@@ -238,6 +238,7 @@ const streamInfo = record({
  *   | { activate: { from: { key_frame: { last_rtp_timestamp: number | null } } } }
  *   | { heartbeat: Heartbeat }
  *   | { key_frame: { track: number } }
+ *   | { offer: { epoch: number, sdp: string } }
  *   | "deactivate"
  *   | "bye"} OwnPeerMessage
  */

@@ -112,8 +112,8 @@ impl Peer {
         self.renew_children(now);
     }
 
-    /// Links that stand carry the tracks of the epoch before. Players and pages know no other way
-    /// than a new link.
+    /// Links that stand carry the tracks of the epoch before. Players know no other way than a
+    /// new session.
     fn renew_children(&mut self, now: Instant) {
         let epoch = self.epoch();
         let Some(signed) = self.signed.clone() else {
@@ -126,7 +126,7 @@ impl Peer {
             if child.described == epoch {
                 continue;
             }
-            if child.class != PeerClass::Native {
+            if child.class == PeerClass::Player {
                 self.drop_child(now, link);
             } else if child.is_connected() {
                 child.renew(now + RENEGOTIATION_WAIT);

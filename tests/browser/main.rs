@@ -3,6 +3,7 @@
 mod autoplay;
 mod lan;
 mod matrix;
+mod other_tracks;
 mod publishers;
 mod states;
 mod studio;

@@ -31,12 +31,12 @@ window.studio = (() => {
   picture.contentHint = "detail";
   let connection, resource, authorization, tag;
 
-  // `layers`: the names of layers of the picture, and by how much each is smaller.
-  const publish = async (url, token, codec, layers) => {
+  // `layers`: the names of layers of the picture, and by how much each is smaller; `mute`: no sound.
+  const publish = async (url, token, codec, layers, mute) => {
     authorization = { Authorization: `Bearer ${token}` };
     connection = new RTCPeerConnection();
     const options = { direction: "sendonly" };
-    connection.addTransceiver(sink.stream.getAudioTracks()[0], options);
+    if (!mute) connection.addTransceiver(sink.stream.getAudioTracks()[0], options);
     const sendEncodings = layers?.map(([rid, scaleResolutionDownBy]) => ({ rid, scaleResolutionDownBy }));
     const video = connection.addTransceiver(picture, layers ? { ...options, sendEncodings } : options);
     const known = RTCRtpSender.getCapabilities("video").codecs;

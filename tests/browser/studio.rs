@@ -29,6 +29,13 @@ impl Studio {
         assert_eq!(self.chromium.evaluate(&call), "connected");
     }
 
+    /// Publishes in `codec` without sound.
+    pub(crate) fn publish_mute(&self, codec: &str) {
+        let Whip { url, token } = &self.whip;
+        let call = format!("studio.publish('{url}', '{token}', '{codec}', undefined, true)");
+        assert_eq!(self.chromium.evaluate(&call), "connected");
+    }
+
     /// Publishes three layers of the picture (simulcast), the largest or the smallest first.
     pub(crate) fn publish_layers(&self, codec: &str, largest_first: bool) {
         let Whip { url, token } = &self.whip;

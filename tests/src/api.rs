@@ -192,3 +192,19 @@ pub fn tree(tracker: &str, stream: &str) -> Vec<TreePeer> {
     peers.sort_by_key(|peer| peer.depth);
     peers
 }
+
+/// What a tracker counts when a peer asks for a place, gets one or changes it.
+///
+/// # Panics
+/// When it does not tell.
+pub fn movements(tracker: &str) -> Vec<String> {
+    const COUNTED: [&str; 4] = ["joins", "heals", "moved", "attached"];
+    let metrics = get(&format!("{tracker}/metrics")).body;
+    let counts = |line: &&str| {
+        let mut counted = COUNTED.iter();
+        counted.any(|name| line.starts_with(&format!("banyan_{name}_total ")))
+    };
+    let lines: Vec<String> = metrics.lines().filter(counts).map(str::to_owned).collect();
+    assert_eq!(lines.len(), COUNTED.len(), "{metrics}");
+    lines
+}

@@ -306,3 +306,33 @@ test("leaving says so and closes everything", async () => {
   assert.deepEqual(world.take("leave"), [null]);
   assert.equal(world.upstream.fate, "closed");
 });
+
+test("other tracks are agreed on over the link that stands", async () => {
+  await world.welcome();
+  await world.play(ROOT);
+  world.upstream.play({ packets: 500, lost: 5 });
+  await world.clock.pass(1000);
+  const states = world.states.length;
+  const body = JSON.stringify({ epoch: 7, tracks: [{ codec: "vp8", fmtp: "" }] });
+  world.upstream.events.info({ body, signature: "" });
+  await world.clock.pass(0);
+  assert.equal(world.upstream.heard.at(-1), "renew 7");
+  world.take("report");
+  // A new source counts from zero.
+  world.upstream.play({ packets: 30, lost: 1 });
+  await world.clock.pass(1000);
+  const [report] = world.take("report");
+  assert.deepEqual([report.received, report.lost], [30, 1]);
+  assert.equal(world.states.length, states, "the picture stays");
+  assert.deepEqual([world.upstreams.length, world.peer.view().heals], [1, 0]);
+});
+
+test("other tracks that cannot be played end the session with their codec", async () => {
+  await world.welcome();
+  await world.play(ROOT);
+  world.lacks = "AV1";
+  world.upstream.events.info({ body: "{}", signature: "" });
+  assert.equal(world.peer.state, "unplayable");
+  assert.equal(world.peer.view().detail, "AV1");
+  assert.ok(!world.upstream.heard.some((word) => word.startsWith("renew")));
+});

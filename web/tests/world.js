@@ -95,6 +95,11 @@ export class FakeUpstream {
     this.heard.push(sdp);
   }
 
+  /** @param {number} epoch */
+  async renew(epoch) {
+    this.heard.push(`renew ${epoch}`);
+  }
+
   /** @param {string} candidate */
   candidate(candidate) {
     this.heard.push(candidate);

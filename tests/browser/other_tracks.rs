@@ -1,0 +1,81 @@
+//! A publisher comes back with other tracks: pages go on over the connection they have.
+
+use banyan_tests::chromium::Launch;
+use banyan_tests::mesh::Node;
+use banyan_tests::page::{LISTENED, Page, assert_advancing, beep_after_flash, median};
+use banyan_tests::publisher::{waiting, waiting_args};
+use banyan_tests::turn::take_turn;
+use banyan_tests::workspace::TempDir;
+use banyan_tests::{api, secs};
+use serde_json::Value;
+
+use crate::browser_is_there;
+use crate::studio::Studio;
+
+/// Largest distance of a flash and its beep (ITU-R BT.1359).
+const LIP_SYNC_MS: f64 = 80.0;
+
+/// What would tell of another connection: its number, its parent, and parents lost.
+fn place(page: &Page) -> Vec<Value> {
+    let stats = page.stats();
+    assert_eq!(page.state(), "playing", "{stats}");
+    let told = ["link", "parent", "heals", "node"];
+    told.iter().map(|name| stats[name].clone()).collect()
+}
+
+#[test]
+fn pages_show_other_codecs_and_sound_that_comes_and_goes_over_one_connection() {
+    let _turn = take_turn();
+    if !browser_is_there() {
+        return;
+    }
+    let directory = TempDir::new();
+    let args = waiting_args(&directory).with("--max-children", "2");
+    let (root, whip) = waiting(&directory, args);
+    let relay = Node::relay(&directory, "relay", &root.link, 1);
+    let studio = Studio::open(&whip);
+    studio.publish("VP8");
+    relay.wait_for_media(secs(20));
+    // One below the root, one below the relay.
+    let pages = [1, 2].map(|_| {
+        let page = Page::open(&root.link, Launch::default());
+        page.wait_for_frames(60, secs(20));
+        page
+    });
+    std::thread::sleep(secs(2));
+    let places = || pages.each_ref().map(place);
+    let (before, movements) = (places(), api::movements(&root.tracker));
+    for (codec, mute) in [
+        ("H264", true),
+        ("VP9", false),
+        ("VP8", true),
+        ("H264", false),
+    ] {
+        studio.stop();
+        std::thread::sleep(secs(1));
+        let shown = pages.each_ref().map(|page| page.frames().len());
+        if mute {
+            studio.publish_mute(codec);
+        } else {
+            studio.publish(codec);
+        }
+        for (page, shown) in pages.iter().zip(shown) {
+            let frames = page.wait_for_frames(shown + 90, secs(10));
+            let pause = frames[shown].at - frames[shown - 1].at;
+            println!("{codec}: {pause:.0} ms between the last picture and the next");
+            // The first ones are the browser's last old ones.
+            assert_advancing(&frames[frames.len() - 60..]);
+        }
+        std::thread::sleep(secs(2));
+        assert_eq!(places(), before, "another connection was made for {codec}");
+        assert_eq!(api::movements(&root.tracker), movements, "for {codec}");
+    }
+    for page in &pages {
+        let sound = page.listen(LISTENED);
+        assert!(sound.peak > 0.1, "silence: {}", sound.peak);
+        let offsets = beep_after_flash(&page.frames(), &sound);
+        assert!(offsets.len() >= 4, "{sound:?}");
+        let offset = median(&offsets);
+        assert!(offset.abs() <= LIP_SYNC_MS, "{offset} ms: {offsets:?}");
+    }
+}
