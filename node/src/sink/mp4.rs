@@ -39,6 +39,8 @@ struct Track {
     waiting: VecDeque<Waiting>,
     first_time: Option<i64>,
     last_duration: u32,
+    /// When the next frame is to be decoded.
+    decode: Option<i64>,
 }
 
 struct Waiting {
@@ -77,6 +79,7 @@ impl Mp4 {
         let mut payloads = Vec::new();
         let mut offset = 0;
         for track in &mut self.tracks {
+            let first = samples.len();
             while let Some(frame) = track.take(all) {
                 let size = frame.1.len();
                 let sample = Sample {
@@ -86,6 +89,12 @@ impl Mp4 {
                 offset += size as u64;
                 samples.push(sample);
                 payloads.push(frame.1);
+            }
+            // All of a track's in a fragment have an offset, or none has.
+            let own = samples.get_mut(first..).unwrap_or_default();
+            if own.iter().all(|s| s.composition_time_offset == Some(0)) {
+                own.iter_mut()
+                    .for_each(|s| s.composition_time_offset = None);
             }
         }
         if samples.is_empty() {
@@ -252,6 +261,7 @@ impl Track {
             waiting: VecDeque::new(),
             first_time: None,
             last_duration,
+            decode: None,
         })
     }
 
@@ -294,16 +304,21 @@ impl Track {
             return None;
         }
         let frame = self.waiting.pop_front()?;
+        // Frames are decoded in the order they come in. A picture that is shown before the one
+        // that came before it (a B-frame) is decoded a moment after that one, and shown as much
+        // earlier as its timestamp says.
+        let decode = self.decode.unwrap_or(frame.ticks);
         if let Some(next) = self.waiting.front() {
-            self.last_duration = u32::try_from(next.ticks - frame.ticks).unwrap_or(1).max(1);
+            self.last_duration = u32::try_from(next.ticks - decode).unwrap_or(1).max(1);
         }
+        self.decode = Some(decode + i64::from(self.last_duration));
         let sample = Sample {
             track_kind: self.kind,
             sample_entry: Some(frame.entry),
             keyframe: frame.key,
             timescale: self.timescale,
             duration: self.last_duration,
-            composition_time_offset: None,
+            composition_time_offset: Some(frame.ticks - decode),
             data_offset: 0,
             data_size: frame.data.len(),
         };

@@ -112,6 +112,53 @@ fn duration(ffmpeg: &Path, file: &Path) -> f64 {
     fields[0] * 3600.0 + fields[1] * 60.0 + fields[2]
 }
 
+/// When each picture is shown, in the order they are decoded in, on a clock of 90 kHz.
+fn shown(ffmpeg: &Path, file: &Path) -> Vec<i64> {
+    let output = Command::new(ffmpeg)
+        .args(["-v", "error", "-copyts", "-i"])
+        .arg(file)
+        .args(["-map", "0:v", "-c", "copy", "-f", "framecrc", "-"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let unit = text
+        .lines()
+        .find_map(|line| line.strip_prefix("#tb 0: 1/"))
+        .unwrap();
+    let unit: i64 = unit.parse().unwrap();
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(',').nth(2).unwrap().trim().parse::<i64>())
+        .map(|time| time.unwrap() * 90_000 / unit)
+        .collect()
+}
+
+#[test]
+fn pictures_in_another_order_than_they_are_shown_in_keep_their_times() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let (tracks, mut packets, _) = packets("clip.mp4");
+    // As with two B-frames: the fourth picture is sent second, and so on in each second.
+    let order = |number: u32| match number % 30 {
+        0 | 28 | 29 => number,
+        n if n % 3 == 1 => number + 2,
+        _ => number - 1,
+    };
+    for packet in packets.iter_mut().filter(|p| p.track == 0) {
+        let number = packet.timestamp.wrapping_sub(BASES[0]) / 3_000;
+        packet.timestamp = BASES[0].wrapping_add(order(number) * 3_000);
+    }
+    let path = target("b-frames.mp4");
+    let summary = record(&path, &tracks, &packets);
+    assert_eq!(summary.lost, [0, 0]);
+    let shown = shown(&ffmpeg, &path);
+    assert_eq!(shown.len(), 300);
+    for (number, time) in (0..).zip(&shown) {
+        let due = i64::from(order(number)) * 3_000;
+        assert_eq!(time - shown[0], due, "picture {number}");
+    }
+    assert!((duration(&ffmpeg, &path) - 10.0).abs() < 0.1);
+}
+
 const COMBINATIONS: [(&str, &str, f64); 9] = [
     ("clip.mp4", "mp4", 10.0),
     ("clip.mp4", "mkv", 10.0),

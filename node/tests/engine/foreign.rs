@@ -41,6 +41,11 @@ pub(crate) struct Foreign {
     pub(crate) deaf: bool,
     /// Which datagram of the handshake it loses, counted from one; none at zero.
     pub(crate) loses: u32,
+    /// Says nothing in the handshake until it is [released](Self::release).
+    pub(crate) holds: bool,
+    held: Vec<(SocketAddr, BytesMut)>,
+    /// Datagrams of the handshake that came.
+    pub(crate) heard: usize,
 }
 
 impl Foreign {
@@ -90,7 +95,19 @@ impl Foreign {
             packets: Vec::new(),
             deaf: false,
             loses: 0,
+            holds: false,
+            held: Vec::new(),
+            heard: 0,
         }
+    }
+
+    /// Says what it held back, and how many datagrams that were.
+    pub(crate) fn release(&mut self) -> usize {
+        self.holds = false;
+        for (to, bytes) in &self.held {
+            self.socket.send_to(bytes, to).unwrap();
+        }
+        self.held.drain(..).count()
     }
 
     /// Is accepted by `parent`.
@@ -133,6 +150,7 @@ impl Foreign {
                 continue;
             }
             // A DTLS record of the handshake (RFC 5246 section 6.2.1).
+            self.heard += usize::from(buffer[0] == 22);
             if self.loses > 0 && buffer[0] == 22 {
                 self.loses -= 1;
                 if self.loses == 0 {
@@ -165,9 +183,12 @@ impl Foreign {
             }
         }
         while let Some(message) = self.connection.poll_write() {
-            let _ = self
-                .socket
-                .send_to(&message.message, message.transport.peer_addr);
+            let to = message.transport.peer_addr;
+            if self.holds && message.message[0] == 22 {
+                self.held.push((to, message.message));
+            } else {
+                let _ = self.socket.send_to(&message.message, to);
+            }
         }
     }
 }

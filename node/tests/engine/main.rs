@@ -9,6 +9,7 @@ mod flood;
 mod foreign;
 mod half_open;
 mod hostile;
+mod join_storm;
 mod lossy_handshake;
 mod media;
 mod reflection;

@@ -309,6 +309,35 @@ mod tests {
         a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\r\n\
         a=setup:actpass\r\na=ice-ufrag:auJk\r\na=ice-pwd:Ip5olproKPpczHy0NV07W/\r\n";
 
+    /// What GStreamer's `whipsink` and `whipclientsink` (0.14, on 1.22) have in common, shortened:
+    /// m-lines but the first are `bundle-only`, with port 0 (RFC 9143 section 6); names stand where
+    /// others count; candidates for TCP. The codecs are those of `whipclientsink`.
+    const GSTREAMER: &str = "v=0\r\no=- 892902083087894701 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+        a=ice-options:trickle\r\na=group:BUNDLE video0 audio1\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 99 101 102 103 104\r\nc=IN IP4 0.0.0.0\r\na=setup:actpass\r\n\
+        a=ice-ufrag:qmEDMnLvU8DOAeRc6BNnqGM76TVy2buf\r\na=ice-pwd:fZ8KIAcHIedkj0bQv/KAQzhuCQWVKsA3\r\n\
+        a=rtcp-mux\r\na=rtcp-rsize\r\na=sendonly\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack\r\n\
+        a=rtcp-fb:96 nack pli\r\na=rtcp-fb:96 ccm fir\r\na=rtcp-fb:96 transport-cc\r\n\
+        a=extmap:1 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
+        a=rtpmap:97 H264/90000\r\na=rtcp-fb:97 nack\r\na=rtcp-fb:97 nack pli\r\n\
+        a=fmtp:97 packetization-mode=1;profile-level-id=42c01e;level-asymmetry-allowed=1\r\n\
+        a=rtpmap:98 VP9/90000\r\na=rtpmap:99 H265/90000\r\na=rtpmap:101 red/90000\r\n\
+        a=rtpmap:102 ulpfec/90000\r\na=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=96\r\n\
+        a=rtpmap:104 rtx/90000\r\na=fmtp:104 apt=101\r\na=ssrc-group:FID 3943220330 724330922\r\n\
+        a=ssrc:3943220330 msid:user@host webrtctransceiver0\r\na=ssrc:3943220330 cname:user@host\r\n\
+        a=ssrc:724330922 msid:user@host webrtctransceiver0\r\na=ssrc:724330922 cname:user@host\r\n\
+        a=mid:video0\r\n\
+        a=fingerprint:sha-256 AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA\r\n\
+        a=rtcp-mux-only\r\na=candidate:1 1 UDP 2015363327 192.0.2.2 55627 typ host\r\n\
+        a=candidate:2 1 TCP 1015021823 192.0.2.2 9 typ host tcptype active\r\n\
+        m=audio 0 UDP/TLS/RTP/SAVPF 100\r\nc=IN IP4 0.0.0.0\r\na=setup:actpass\r\n\
+        a=ice-ufrag:qmEDMnLvU8DOAeRc6BNnqGM76TVy2buf\r\na=ice-pwd:fZ8KIAcHIedkj0bQv/KAQzhuCQWVKsA3\r\n\
+        a=bundle-only\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=sendonly\r\na=rtpmap:100 OPUS/48000/2\r\n\
+        a=rtcp-fb:100 transport-cc\r\na=fmtp:100 sprop-stereo=0;sprop-maxcapturerate=48000\r\n\
+        a=ssrc:3564649540 msid:user@host webrtctransceiver1\r\na=mid:audio1\r\n\
+        a=fingerprint:sha-256 AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA\r\n\
+        a=rtcp-mux-only\r\n";
+
     fn local() -> LocalTransport {
         LocalTransport {
             ufrag: "ours".into(),
@@ -336,6 +365,26 @@ mod tests {
         ] {
             assert!(sdp.contains(line), "no {line} in {sdp}");
         }
+    }
+
+    #[test]
+    fn gstreamers_offer_is_answered_with_both_tracks() {
+        let ingest = answered(GSTREAMER).unwrap();
+        for line in [
+            "a=group:BUNDLE video0 audio1\r\n",
+            "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n",
+            "m=audio 9 UDP/TLS/RTP/SAVPF 100\r\n",
+            "a=rtpmap:100 OPUS/48000/2\r\n",
+            "a=rtcp-fb:96 transport-cc\r\n",
+        ] {
+            assert!(ingest.sdp.contains(line), "no {line} in {}", ingest.sdp);
+        }
+        assert_eq!(
+            ingest.lines[0].ssrc, 3_943_220_330,
+            "not the repairs' source"
+        );
+        assert_eq!(ingest.lines[1].ssrc, 3_564_649_540);
+        assert_eq!(ingest.transport_cc, Some(1));
     }
 
     #[test]

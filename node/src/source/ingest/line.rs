@@ -35,6 +35,8 @@ pub(super) struct Line {
     asked: Option<Instant>,
     key_frame: Option<Instant>,
     warned: Option<Instant>,
+    /// It was told that the present publisher sends them.
+    b_frames: bool,
 }
 
 impl Line {
@@ -51,6 +53,7 @@ impl Line {
             asked: None,
             key_frame: None,
             warned: None,
+            b_frames: false,
         }
     }
 
@@ -63,6 +66,7 @@ impl Line {
         self.wanted = false;
         self.asked = None;
         self.key_frame = None;
+        self.b_frames = false;
     }
 
     pub(super) fn push(&mut self, now: Instant, packet: ReceivedPacket) {
@@ -114,6 +118,13 @@ impl Line {
             return Some(Vec::new());
         }
         let timestamp = self.timeline.map(now, packet.timestamp, common);
+        if self.timeline.reordered && !self.b_frames {
+            self.b_frames = true;
+            tracing::warn!(
+                "the publisher sends B-frames: browsers and most players stutter; set its B-frames \
+                 to 0"
+            );
+        }
         let track = self.track;
         let whole = |payload| Packet {
             track,

@@ -40,6 +40,8 @@ pub(super) struct Timeline {
     correction: i64,
     /// The publisher's last sender report: NTP time and RTP timestamp.
     report: Option<(u64, u32)>,
+    /// A picture came that is shown before one that came earlier.
+    pub(super) reordered: bool,
 }
 
 /// The newest timestamp.
@@ -64,6 +66,7 @@ impl Timeline {
             step: 0,
             correction: 0,
             report: None,
+            reordered: false,
         };
         timeline.step = timeline.ticks(USUAL_STEP);
         timeline
@@ -74,6 +77,7 @@ impl Timeline {
         self.restarted = true;
         self.correction = 0;
         self.report = None;
+        self.reordered = false;
     }
 
     /// The stream's timestamp of a packet that came with `timestamp`.
@@ -103,6 +107,7 @@ impl Timeline {
         // After a pause, a clock that ran on is taken as it is, and so is one that stood still: its
         // publisher may be about to catch up.
         if (earliest..=elapsed + self.ticks(JUMP)).contains(&step) {
+            self.reordered |= step < 0;
             if step > 0 && step < self.ticks(PAUSE) {
                 self.step = step;
             }
@@ -188,9 +193,11 @@ mod tests {
             let mapped = line.map(at, first.wrapping_add(3_000 * frame), &mut common);
             assert_eq!(mapped, 1_000 + 3_000 * frame);
         }
+        assert!(!line.reordered);
         // A picture that comes out of order in time keeps its place.
         let early = line.map(t0 + ms(330), first.wrapping_add(24_000), &mut common);
         assert_eq!(early, 25_000);
+        assert!(line.reordered);
     }
 
     #[test]
