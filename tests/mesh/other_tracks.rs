@@ -16,9 +16,9 @@ use banyan_tests::{api, media, packet_log, secs};
 const DEPTH: usize = 3;
 
 /// From the first packet at the root to the first at the last node: each hop hears of the tracks,
-/// offers and is answered, all hops at once. Without renegotiation it is the time of [`DEPTH`]
-/// joins one after another.
-const LATE: Duration = Duration::from_millis(300);
+/// offers and is answered, all hops at once. 2 to 36 ms were measured; two heartbeats would be
+/// what a child waits that is not told at once where the numbers begin.
+const LATE: Duration = Duration::from_millis(500);
 
 /// What the tracker and the nodes count when links are made, refused or lost.
 fn movements(root: &Broadcast, nodes: &[Node]) -> Vec<String> {
