@@ -121,8 +121,8 @@ impl Line {
         if self.timeline.reordered && !self.b_frames {
             self.b_frames = true;
             tracing::warn!(
-                "the publisher sends B-frames: browsers and most players stutter; set its B-frames \
-                 to 0"
+                "the publisher sends B-frames: browsers show little more than its key frames; set \
+                 its B-frames to 0"
             );
         }
         let track = self.track;
