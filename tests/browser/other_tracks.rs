@@ -79,3 +79,37 @@ fn pages_show_other_codecs_and_sound_that_comes_and_goes_over_one_connection() {
         assert!(offset.abs() <= LIP_SYNC_MS, "{offset} ms: {offsets:?}");
     }
 }
+
+/// Takes the offers made anew out of what a page says to its parent, as a page of an older program
+/// would not make them.
+const OLDER: &str = "{
+    const { send } = RTCDataChannel.prototype;
+    RTCDataChannel.prototype.send = function (data) {
+        if (!String(data).startsWith('{\"offer\"')) send.call(this, data);
+    };
+}";
+
+#[test]
+fn a_page_that_does_not_renegotiate_joins_again_by_itself() {
+    let _turn = take_turn();
+    if !browser_is_there() {
+        return;
+    }
+    let directory = TempDir::new();
+    let (root, whip) = waiting(&directory, waiting_args(&directory));
+    let studio = Studio::open(&whip);
+    studio.publish("VP8");
+    let page = Page::open(&root.link, Launch::default());
+    page.wait_for_frames(60, secs(20));
+    let before = page.stats()["link"].clone();
+    page.browser.evaluate(OLDER);
+    studio.stop();
+    std::thread::sleep(secs(1));
+    let shown = page.frames().len();
+    studio.publish("H264");
+    let frames = page.wait_for_frames(shown + 60, secs(15));
+    let pause = frames[shown].at - frames[shown - 1].at;
+    println!("{pause:.0} ms without a picture, a second of them the publisher's own");
+    assert_ne!(page.stats()["link"], before);
+    assert_eq!(page.state(), "playing");
+}
