@@ -259,7 +259,7 @@ async fn conduct(
                     relays = Some({
                         let link = invitation::watch_link(&trackers.local, &stream);
                         let ip = options.node.udp.map(|udp| udp.ip());
-                        demo::Relays::start(&link, ip)?
+                        demo::Relays::start(link, ip)?
                     });
                 }
                 match (media, tracks) {
@@ -268,6 +268,11 @@ async fn conduct(
                         playing = Some(tokio::spawn(feed));
                     }
                     _ => tracing::info!("waiting for a publisher"),
+                }
+            }
+            Ok(Happened::ChildUp) => {
+                if let Some(Err(error)) = relays.as_mut().map(demo::Relays::child_up) {
+                    break Err(error);
                 }
             }
             Ok(_) => {}

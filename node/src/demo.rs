@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use crate::config::LAYERS;
 
-/// Relays beside the root: with two slots each, a tree of depth 3.
+/// Relays beside the root: with two slots each, a tree of three levels.
 pub const RELAYS: usize = 6;
 
 /// Children that each node of the demo serves.
@@ -19,24 +19,55 @@ pub const SLOTS: u16 = 2;
 /// Time a relay is given to leave politely.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The relay processes.
+/// The relay processes. Those of the second level come when the first one stands: whichever were
+/// quicker would make another tree each time.
 #[derive(Debug)]
-pub struct Relays(Vec<Child>);
+pub struct Relays {
+    program: PathBuf,
+    link: String,
+    udp: Vec<String>,
+    running: Vec<Child>,
+    /// Children of the root whose links have stood.
+    fed: u16,
+}
 
 impl Relays {
-    /// Starts the relays on the watch link, on the address the root is on if it has a single one.
+    /// Starts the first relays on the watch link, on the address the root is on if it has a single
+    /// one.
     ///
     /// # Errors
     /// When this program cannot be started a second time.
-    pub fn start(link: &str, ip: Option<IpAddr>) -> anyhow::Result<Self> {
-        let program: PathBuf = std::env::current_exe().context("where this program is")?;
+    pub fn start(link: String, ip: Option<IpAddr>) -> anyhow::Result<Self> {
         let udp: Vec<String> = match ip {
             Some(ip) => vec!["--udp".to_owned(), SocketAddr::new(ip, 0).to_string()],
             None => Vec::new(),
         };
-        let mut relays = Vec::new();
-        for _ in 0..RELAYS {
-            let mut command = Command::new(&program);
+        let mut relays = Self {
+            program: std::env::current_exe().context("where this program is")?,
+            link,
+            udp,
+            running: Vec::new(),
+            fed: 0,
+        };
+        relays.grow(SLOTS.into())?;
+        Ok(relays)
+    }
+
+    /// The root feeds one more child: the others are started once it has no slot left.
+    ///
+    /// # Errors
+    /// When this program cannot be started a second time.
+    pub fn child_up(&mut self) -> anyhow::Result<()> {
+        self.fed = self.fed.saturating_add(1);
+        if self.fed == SLOTS {
+            self.grow(RELAYS)?;
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, count: usize) -> anyhow::Result<()> {
+        while self.running.len() < count {
+            let mut command = Command::new(&self.program);
             // The broadcaster's own settings are not the relays'.
             for (name, _) in std::env::vars_os() {
                 if name.to_string_lossy().starts_with(LAYERS.prefix) {
@@ -48,29 +79,29 @@ impl Relays {
                     "--log",
                     "warn",
                     "relay",
-                    link,
+                    &self.link,
                     "--max-children",
                     &SLOTS.to_string(),
                 ])
-                .args(&udp)
+                .args(&self.udp)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::inherit())
                 .kill_on_drop(true)
                 .env(FOLLOW_STDIN, "1")
                 .spawn()
-                .with_context(|| format!("starting {} as a relay", program.display()))?;
-            relays.push(child);
+                .with_context(|| format!("starting {} as a relay", self.program.display()))?;
+            self.running.push(child);
         }
-        Ok(Self(relays))
+        Ok(())
     }
 
     /// Ends them: closing its standard input tells a relay to leave.
     pub async fn stop(mut self) {
-        for relay in &mut self.0 {
+        for relay in &mut self.running {
             drop(relay.stdin.take());
         }
-        for relay in &mut self.0 {
+        for relay in &mut self.running {
             if tokio::time::timeout(GRACE, relay.wait()).await.is_err() {
                 let _ = relay.kill().await;
             }

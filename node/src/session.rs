@@ -65,6 +65,8 @@ pub enum Happened {
     Published,
     /// The stream's state changed.
     Stream(StreamState),
+    /// The node feeds one more child.
+    ChildUp,
     /// The user, or whoever started this process, wants it to end.
     Stop,
 }
@@ -264,7 +266,10 @@ impl Session {
             PeerEvent::ParentLost { parent, reason } => {
                 tracing::info!("parent {parent} is lost: {}", lost_words(reason));
             }
-            PeerEvent::ChildUp { link } => tracing::info!("feeding {}", link.child),
+            PeerEvent::ChildUp { link } => {
+                tracing::info!("feeding {}", link.child);
+                return Ok(Some(Happened::ChildUp));
+            }
             PeerEvent::ChildDown { link } => tracing::info!("no longer feeding {}", link.child),
             PeerEvent::Stream {
                 state,

@@ -57,8 +57,9 @@ pub(crate) struct Outcome {
     pub(crate) babbled: u32,
 }
 
-/// Lets `count` of them come, as they come by `conduct`, and stay for `time` after that.
-pub(crate) fn knock(door: &str, count: usize, conduct: &[Conduct], time: Duration) -> Outcome {
+/// Lets `count` of them come to `doors` in turn, as they come by `conduct`, and stay for `time` after
+/// that.
+pub(crate) fn knock(doors: &[&str], count: usize, conduct: &[Conduct], time: Duration) -> Outcome {
     let mut outcome = Outcome::default();
     thread::scope(|scope| {
         let hands: Vec<_> = (0..HANDS)
@@ -67,6 +68,7 @@ pub(crate) fn knock(door: &str, count: usize, conduct: &[Conduct], time: Duratio
                 scope.spawn(move || {
                     let mut knocking = Hand::new(hand);
                     for nth in mine {
+                        let door = doors[nth / conduct.len() % doors.len()];
                         knocking.knock(door, nth, conduct[nth % conduct.len()]);
                         knocking.turn(0);
                     }

@@ -21,6 +21,8 @@ pub(crate) struct Village {
     pub(crate) root: Broadcast,
     /// The root's own door for players.
     pub(crate) door: String,
+    /// Its tracker's, which has nobody else to place them under.
+    pub(crate) facade: String,
     /// What the stream consists of.
     pub(crate) info: StreamInfo,
     honest: Vec<Node>,
@@ -55,9 +57,10 @@ impl Village {
         }
         let info = tracks(&root.tracker, &root.stream);
         Self {
-            root,
             door: format!("http://127.0.0.1:{port}/whep"),
+            facade: format!("{}/whep/{}", root.tracker, root.stream),
             info,
+            root,
             honest,
             trials: Vec::new(),
             _directory: directory,
