@@ -9,7 +9,7 @@ use banyan_tests::binaries::binary;
 use banyan_tests::chromium::Launch;
 use banyan_tests::foreign::publisher::Publisher;
 use banyan_tests::mesh::{Args, Broadcast, Node};
-use banyan_tests::page::{Page, assert_advancing, beep_after_flash, median};
+use banyan_tests::page::{LIP_SYNC_MS, Page, assert_advancing, beep_after_flash, median};
 use banyan_tests::process::Process;
 use banyan_tests::publisher::{
     can_publish, ffmpeg_8, publish, publish_with_8, waiting, waiting_args,
@@ -21,9 +21,6 @@ use banyan_tests::{media, secs, wait_for};
 use crate::browser_is_there;
 use crate::studio::Studio;
 use crate::whep::foreign_site;
-
-/// Largest distance of a flash and its beep (ITU-R BT.1359; `viewers.rs`).
-const LIP_SYNC_MS: f64 = 80.0;
 
 /// Fewest beeps by which a player is judged.
 const BEEPS: usize = 5;

@@ -2,7 +2,7 @@
 
 use banyan_tests::chromium::Launch;
 use banyan_tests::mesh::Node;
-use banyan_tests::page::{LISTENED, Page, assert_advancing, beep_after_flash, median};
+use banyan_tests::page::{Page, assert_advancing, assert_in_sync};
 use banyan_tests::publisher::{waiting, waiting_args};
 use banyan_tests::turn::take_turn;
 use banyan_tests::workspace::TempDir;
@@ -11,9 +11,6 @@ use serde_json::Value;
 
 use crate::browser_is_there;
 use crate::studio::Studio;
-
-/// Largest distance of a flash and its beep (ITU-R BT.1359).
-const LIP_SYNC_MS: f64 = 80.0;
 
 /// What would tell of another connection: its number, its parent, and parents lost.
 fn place(page: &Page) -> Vec<Value> {
@@ -71,12 +68,7 @@ fn pages_show_other_codecs_and_sound_that_comes_and_goes_over_one_connection() {
         assert_eq!(api::movements(&root.tracker), movements, "for {codec}");
     }
     for page in &pages {
-        let sound = page.listen(LISTENED);
-        assert!(sound.peak > 0.1, "silence: {}", sound.peak);
-        let offsets = beep_after_flash(&page.frames(), &sound);
-        assert!(offsets.len() >= 4, "{sound:?}");
-        let offset = median(&offsets);
-        assert!(offset.abs() <= LIP_SYNC_MS, "{offset} ms: {offsets:?}");
+        assert_in_sync(page);
     }
 }
 

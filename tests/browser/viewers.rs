@@ -4,18 +4,12 @@ use std::collections::BTreeSet;
 
 use banyan_tests::chromium::Launch;
 use banyan_tests::mesh::{Broadcast, Node};
-use banyan_tests::page::{
-    FIRST_PICTURE, LISTENED, Page, assert_advancing, beep_after_flash, median,
-};
+use banyan_tests::page::{FIRST_PICTURE, Page, assert_advancing, assert_in_sync};
 use banyan_tests::turn::take_turn;
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs};
 
 use crate::browser_is_there;
-
-/// Largest distance of a flash and its beep; people notice from about 125 ms on when the sound
-/// lags, and from 45 ms when it leads (ITU-R BT.1359).
-const LIP_SYNC_MS: f64 = 80.0;
 
 /// The page showed its first pictures in time, and goes on showing them.
 fn assert_watches(page: &Page) {
@@ -28,19 +22,6 @@ fn assert_watches(page: &Page) {
     );
     assert_advancing(&frames);
     assert_eq!(page.state(), "playing");
-}
-
-/// The page plays sound, in time with the picture.
-fn assert_in_sync(page: &Page) {
-    let sound = page.listen(LISTENED);
-    assert!(sound.peak > 0.1, "silence: {}", sound.peak);
-    let offsets = beep_after_flash(&page.frames(), &sound);
-    assert!(offsets.len() >= 4, "{sound:?}");
-    let offset = median(&offsets);
-    assert!(
-        offset.abs() <= LIP_SYNC_MS,
-        "beep {offset} ms after the flash: {offsets:?}"
-    );
 }
 
 #[test]

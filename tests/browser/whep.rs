@@ -5,16 +5,13 @@ use std::net::TcpListener;
 
 use banyan_tests::chromium::Launch;
 use banyan_tests::mesh::{Broadcast, Node};
-use banyan_tests::page::{LISTENED, Page, assert_advancing, beep_after_flash, median};
+use banyan_tests::page::{Page, assert_advancing, assert_in_sync};
 use banyan_tests::turn::take_turn;
 use banyan_tests::whep::free_port;
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{secs, wait_for};
 
 use crate::browser_is_there;
-
-/// Largest distance of a flash and its beep (as for the watch page).
-const LIP_SYNC_MS: f64 = 80.0;
 
 /// Serves the page from an origin of its own; its address.
 pub(crate) fn foreign_site() -> String {
@@ -44,17 +41,8 @@ fn assert_plays(endpoint: &str) {
     );
     let frames = page.wait_for_frames(60, secs(10));
     assert_advancing(&frames);
-    let sound = page.listen(LISTENED);
-    assert!(sound.peak > 0.1, "silence: {}", sound.peak);
-    let frames = page.frames();
-    assert_advancing(&frames);
-    let offsets = beep_after_flash(&frames, &sound);
-    assert!(offsets.len() >= 4, "{sound:?}");
-    let offset = median(&offsets);
-    assert!(
-        offset.abs() <= LIP_SYNC_MS,
-        "beep {offset} ms after the flash: {offsets:?}"
-    );
+    assert_in_sync(&page);
+    assert_advancing(&page.frames());
     let status = |name: &str| page.browser.evaluate(&format!("whep.{name}"));
     assert_eq!(
         (status("status"), status("patched")),

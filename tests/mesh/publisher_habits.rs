@@ -12,14 +12,12 @@ use std::time::Duration;
 use banyan_tests::foreign::clip::{Clip, Coding};
 use banyan_tests::foreign::publisher::{Habits, Publisher, Sent};
 use banyan_tests::mesh::{Broadcast, Node};
+use banyan_tests::page::LIP_SYNC_MS;
 use banyan_tests::publisher::{Whip, can_publish, publish, waiting, waiting_args};
 use banyan_tests::turn::{skip, take_turn};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, packet_log, secs, stats};
 use rustix::process::Signal;
-
-/// Largest distance of a flash and its beep (ITU-R BT.1359).
-const LIP_SYNC_MS: f64 = 80.0;
 
 fn publishing_ffmpeg() -> Option<PathBuf> {
     let found = media::ffmpeg().filter(|ffmpeg| can_publish(ffmpeg));

@@ -163,6 +163,26 @@ pub fn beep_after_flash(frames: &[Frame], sound: &Sound) -> Vec<f64> {
         .collect()
 }
 
+/// Largest distance of a flash and its beep in milliseconds; people notice from about 125 ms on when
+/// the sound lags, and from 45 ms when it leads (ITU-R BT.1359).
+pub const LIP_SYNC_MS: f64 = 80.0;
+
+/// The page plays sound, in time with the picture.
+///
+/// # Panics
+/// When it does not.
+pub fn assert_in_sync(page: &Page) {
+    let sound = page.listen(LISTENED);
+    assert!(sound.peak > 0.1, "silence: {}", sound.peak);
+    let offsets = beep_after_flash(&page.frames(), &sound);
+    assert!(offsets.len() >= 4, "{sound:?}");
+    let offset = median(&offsets);
+    assert!(
+        offset.abs() <= LIP_SYNC_MS,
+        "beep {offset} ms after the flash: {offsets:?}"
+    );
+}
+
 /// The middle one; half the pairs lie on either side.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
