@@ -64,6 +64,7 @@ fn place(tree: &mut Tree, joiner: Handle, rng: &mut StdRng) -> bool {
     let wish = Wish {
         joiner,
         keep_last: false,
+        heals: false,
         excluded: &|_, _| false,
     };
     let Some(parent) = tree.find_parent(&wish, rng) else {

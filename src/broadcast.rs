@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use crate::id::{Epoch, NodeId, StreamId};
-use crate::limits::{FAN_OUT_PER_SECOND, LAST_SLOT_KEPT};
+use crate::limits::{FAN_OUT_PER_SECOND, LAST_SLOT_KEPT, PROVEN_AGE};
 use crate::tree::{Class, Newcomer, Tree};
 use crate::wire::announcement::SignedStreamInfo;
 use crate::wire::tracker::{ErrorCode, PeerClass, RefuseReason, ServerMessage, StreamState};
@@ -69,6 +69,8 @@ enum Timer {
     Orphan(NodeId),
     /// The last slot is kept no longer.
     LastSlot,
+    /// This peer has been here for long enough to be trusted to stay.
+    Prove(NodeId),
 }
 
 /// Counts since the broadcast began, for metrics.
@@ -175,6 +177,7 @@ impl Broadcast {
                 Timer::Reopen(parent) => self.review(now, parent),
                 Timer::Suspect(parent) => self.look_at_suspect(now, parent),
                 Timer::Orphan(player) => self.look_at_orphan(now, player),
+                Timer::Prove(node) => self.prove(node),
             }
         }
         self.tick_root(now);
@@ -257,9 +260,25 @@ impl Broadcast {
         };
         let new = Newcomer::new(arrival.node, arrival.class.into(), slots, now);
         let handle = self.tree.insert(new);
+        let proof = (now + PROVEN_AGE, Timer::Prove(arrival.node));
+        self.timers.insert(proof);
         self.members
             .entry(arrival.node)
             .or_insert_with(|| Member::new(handle, arrival.class, now))
+    }
+
+    /// Forgets a peer; its place in the tree is the caller's to clear.
+    fn exit(&mut self, node: &NodeId) -> Option<Member> {
+        let member = self.members.remove(node)?;
+        self.timers
+            .remove(&(member.joined + PROVEN_AGE, Timer::Prove(*node)));
+        Some(member)
+    }
+
+    fn prove(&mut self, node: NodeId) {
+        if let Some(member) = self.members.get(&node) {
+            self.tree.prove(member.handle);
+        }
     }
 
     /// Keeps the last slot for peers that bring slots, for a while.

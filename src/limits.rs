@@ -47,6 +47,17 @@ pub const MAX_PATH: usize = 32;
 /// Most children a native node declares.
 pub const MAX_CHILDREN: u16 = 1000;
 
+/// Most slots of a peer that nobody has seen feed anyone: claims are not facts.
+pub const UNPROVEN_SLOTS: u16 = 4;
+
+/// Age at which a peer is trusted to stay: of those who have been here for two minutes, most stay for
+/// many more (Veloso et al., "A hierarchical characterization of a live streaming media workload").
+pub const PROVEN_AGE: Duration = Duration::from_secs(120);
+
+/// Time for which a child says that its parent feeds it before that is believed: from one report
+/// to the next.
+pub const DELIVERY_SHOWN: Duration = Duration::from_millis(900);
+
 /// Time a packet stays in the ring before it may be dropped: what a child that changes its parent
 /// can have missed.
 pub const RING_TIME: Duration = Duration::from_secs(5);

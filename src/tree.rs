@@ -9,7 +9,7 @@
 //! moved); a placement query O(samples x depth).
 
 mod edges;
-mod free;
+mod index;
 mod member;
 mod placement;
 #[cfg(test)]
@@ -21,9 +21,9 @@ use crate::id::NodeId;
 use crate::limits::MAX_PATH;
 
 pub use edges::AttachError;
-use free::FreeIndex;
-pub use member::{Class, Handle, Newcomer, Peer};
-pub use placement::Wish;
+use index::{Index, Place, Wanted};
+pub use member::{Class, Handle, Newcomer, Peer, Strength};
+pub use placement::{Displacement, Placement, Regime, Wish};
 
 /// Greatest depth of a peer, the root at 0: its path to the root fits in a heartbeat.
 pub const MAX_DEPTH: u16 = (MAX_PATH - 1) as u16;
@@ -41,7 +41,12 @@ pub struct Tree {
     vacant: Vec<u32>,
     root: Option<u32>,
     len: usize,
-    free: FreeIndex,
+    /// Peers with a slot for whoever comes, by class and by whether they are proven.
+    normal: Index<6>,
+    /// Peers with any slot, by class.
+    any: Index<3>,
+    /// Peers that may be displaced, by strength.
+    rank: Index<{ Strength::STEPS }>,
     per_depth: Vec<u32>,
     attached: u32,
     openings: u64,
@@ -74,14 +79,43 @@ impl Tree {
         self.root.map(|index| self.handle(index))
     }
 
-    /// Sets how many children a peer can serve. Children beyond that stay.
+    /// Sets how many children a peer says it can serve. Children beyond that stay.
     pub fn set_slots(&mut self, handle: Handle, slots: u16) {
         if let Some(index) = self.resolve(handle)
-            && self.at(index).slots != slots
+            && self.at(index).declared != slots
         {
-            self.at_mut(index).slots = slots;
+            self.at_mut(index).declared = slots;
             self.reindex(index);
             self.changes += 1;
+        }
+    }
+
+    /// A child says that its present parent feeds it: with as many as never before at one time,
+    /// more of the parent's slots count.
+    pub fn confirm(&mut self, child: Handle) {
+        let Some(c) = self.resolve(child) else {
+            return;
+        };
+        let Some(p) = self.at(c).parent else {
+            return;
+        };
+        if std::mem::replace(&mut self.at_mut(c).confirmed, true) {
+            return;
+        }
+        let parent = self.at_mut(p);
+        parent.feeding += 1;
+        if parent.feeding > parent.shown {
+            parent.shown = parent.feeding;
+            self.reindex(p);
+            self.changes += 1;
+        }
+    }
+
+    /// A peer has been here for long enough to be trusted to stay.
+    pub fn prove(&mut self, handle: Handle) {
+        if let Some(index) = self.resolve(handle) {
+            self.at_mut(index).proven = true;
+            self.reindex(index);
         }
     }
 
@@ -162,7 +196,7 @@ impl Tree {
 
     /// Free slots under attached peers of this class.
     pub fn free_slots(&self, class: Class) -> u64 {
-        self.free.slots(class)
+        self.any.weight(class.position())
     }
 
     /// Counts how often a slot has become free: as long as it stands still, who found no parent
@@ -176,41 +210,22 @@ impl Tree {
         self.changes
     }
 
-    /// Brings a peer's entry in the free index up to date.
+    /// Brings a peer's entries in the indexes up to date.
     fn reindex(&mut self, index: u32) {
-        let Some(peer) = self.arena[index as usize].peer.as_mut() else {
+        let Some(peer) = self.arena[index as usize].peer.as_ref() else {
             return;
         };
-        let room = peer.room();
-        let (class, depth) = (peer.class, peer.depth);
-        if let Some(place) = peer.place
-            && (place.depth != depth || room == 0)
-        {
-            peer.place = None;
-            let (counted, moved) = (std::mem::take(&mut peer.counted), place.position);
-            if let Some(other) = self.free.remove(class, place, counted)
-                && let Some(place) = self.at_mut(other).place.as_mut()
-            {
-                place.position = moved;
-            }
-        }
-        if room == 0 {
-            return;
-        }
-        let Some(peer) = self.arena[index as usize].peer.as_mut() else {
-            return;
-        };
-        let before = std::mem::replace(&mut peer.counted, room);
-        match peer.place {
-            None => {
-                peer.place = Some(self.free.add(class, depth, index, room));
-                self.openings += 1;
-            }
-            Some(_) => {
-                self.free.recount(class, before, room);
-                self.openings += u64::from(room > before);
-            }
-        }
+        let room = |place: Option<Place>| place.map_or(0, |place| place.weight());
+        let before = room(peer.any);
+        let (normal, any, rank) = (peer.wanted_normal(), peer.wanted_any(), peer.wanted_rank());
+        let arena = &mut self.arena;
+        file(&mut self.normal, arena, index, normal, |peer| {
+            &mut peer.normal
+        });
+        file(&mut self.any, arena, index, any, |peer| &mut peer.any);
+        file(&mut self.rank, arena, index, rank, |peer| &mut peer.rank);
+        let after = room(self.at(index).any);
+        self.openings += u64::from(after > before);
     }
 
     fn preorder_next(&self, at: u32, top: u32) -> Option<u32> {
@@ -257,6 +272,38 @@ impl Tree {
     fn at_mut(&mut self, index: u32) -> &mut Peer {
         let peer = self.arena[index as usize].peer.as_mut();
         peer.expect("links name peers that are present")
+    }
+}
+
+/// Puts a peer where it belongs in one index, and keeps the entry of whoever is moved by that right.
+fn file<const SHELVES: usize>(
+    shelves: &mut Index<SHELVES>,
+    arena: &mut [Entry],
+    index: u32,
+    wanted: Option<Wanted>,
+    entry: fn(&mut Peer) -> &mut Option<Place>,
+) {
+    let Some(peer) = arena[index as usize].peer.as_mut() else {
+        return;
+    };
+    let place = entry(peer);
+    match (&mut *place, &wanted) {
+        (None, None) => {}
+        (Some(place), Some(wanted)) if place.fits(wanted) => shelves.weigh(place, wanted.weight),
+        _ => {
+            if let Some(old) = place.take()
+                && let Some(moved) = shelves.remove(old)
+                && let Some(other) = arena[moved as usize].peer.as_mut()
+                && let Some(other) = entry(other)
+            {
+                other.moved_to(old);
+            }
+            if let Some(wanted) = wanted
+                && let Some(peer) = arena[index as usize].peer.as_mut()
+            {
+                *entry(peer) = Some(shelves.add(index, wanted));
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::member::{Edge, Signals};
 use super::queue::Rank;
 use super::{Arrival, Broadcast, Timer};
 use crate::id::{LinkId, LinkKey, NodeId};
-use crate::limits::{MAX_STREAM_PEERS, PLACE_MEMORY};
+use crate::limits::{DELIVERY_SHOWN, MAX_STREAM_PEERS, PLACE_MEMORY};
 use crate::wire::tracker::{PeerClass, Report, ServerMessage};
 
 /// The place of a peer whose session ended. Its media may flow on; if it comes back soon and is
@@ -59,7 +59,29 @@ impl Broadcast {
         if let Some(parent) = report.parent {
             self.adopt(node, parent);
         }
+        self.note_delivery(now, node, report.parent.filter(|_| report.received > 0));
         self.place_players(now, node);
+    }
+
+    /// A child says whether media comes from its parent. When it has said so for long enough, more
+    /// of that parent's slots count.
+    fn note_delivery(&mut self, now: Instant, child: NodeId, from: Option<NodeId>) {
+        let Some(member) = self.members.get_mut(&child) else {
+            return;
+        };
+        let edge = member.edge.as_ref().map(|edge| edge.parent);
+        let Some(parent) = from.filter(|_| from == edge) else {
+            member.fed = None;
+            return;
+        };
+        match member.fed {
+            Some((known, since)) if known == parent => {
+                if now >= since + DELIVERY_SHOWN {
+                    self.tree.confirm(member.handle);
+                }
+            }
+            _ => member.fed = Some((parent, now)),
+        }
     }
 
     /// Children a parent reports that are nobody here, like players a tracker before this one
@@ -99,7 +121,7 @@ impl Broadcast {
         if placed {
             let status = self.status();
             self.send(node, ServerMessage::Stream(status));
-        } else if let Some(member) = self.members.remove(&node) {
+        } else if let Some(member) = self.exit(&node) {
             self.tree.remove(member.handle);
         }
         placed
@@ -181,7 +203,7 @@ impl Broadcast {
     pub(super) fn depart(&mut self, now: Instant, node: NodeId, keep_place: bool) {
         self.take_attempt(node, true);
         self.release_dependents(node);
-        let Some(member) = self.members.remove(&node) else {
+        let Some(member) = self.exit(&node) else {
             return;
         };
         self.views.forget(&node);

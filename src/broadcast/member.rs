@@ -46,6 +46,8 @@ pub(super) struct Member {
     pub(super) shunned_until: Option<Instant>,
     /// The children it reports, sorted.
     pub(super) reported: Vec<NodeId>,
+    /// The parent that feeds it by its own reports, and since when.
+    pub(super) fed: Option<(NodeId, Instant)>,
     /// Lost packets per thousand, as it reports.
     pub(super) loss_permille: u16,
     pub(super) follow: Option<Follow>,
@@ -154,6 +156,7 @@ impl Member {
             full_until: None,
             shunned_until: None,
             reported: Vec::new(),
+            fed: None,
             loss_permille: 0,
             follow: None,
         }

@@ -49,6 +49,10 @@ impl Broadcast {
             .collect();
         for player in arrived {
             self.attach_expected(player);
+            // Nobody else can tell.
+            if let Some(member) = self.members.get(&player) {
+                self.tree.confirm(member.handle);
+            }
         }
         for player in gone {
             self.end_player(now, player, "the player's connection has ended");

@@ -187,12 +187,14 @@ impl Broadcast {
     /// The parent for a waiting peer, or why there is none.
     fn choose(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Result<Handle, WaitReason> {
         let member = self.members.get(&node).ok_or(WaitReason::Full)?;
+        let heals = member.attempt.as_ref().is_some_and(|attempt| attempt.heals);
         let kept = self.keep_last_until.is_some_and(|until| now < until);
-        let mut find = |excluded: &dyn Fn(Handle, NodeId) -> bool| {
+        let mut find = |excluded: &dyn Fn(Handle) -> bool| {
             let wish = Wish {
                 joiner: member.handle,
                 keep_last: kept && !self.tree.brings_room(member.handle),
-                excluded,
+                heals: heals || member.former.is_some(),
+                excluded: &|_, parent| excluded(parent),
             };
             self.tree.find_parent(&wish, rng)
         };
@@ -204,17 +206,16 @@ impl Broadcast {
             member.avoids(parent, now, alone) || (lost_any && self.tree.ancestry(parent).any(lost))
         };
         // Who asks for another parent while it is fed does not want the same again.
-        let present = member.edge.as_ref().map(|edge| edge.parent);
-        if let Some(parent) = find(&|parent, node| Some(node) == present || avoids(parent, false)) {
+        let present = self.tree.parent(member.handle);
+        if let Some(parent) = find(&|parent| Some(parent) == present || avoids(parent, false)) {
             return Ok(parent);
         }
         if lost_any
-            && let Some(parent) =
-                find(&|parent, node| Some(node) == present || avoids(parent, true))
+            && let Some(parent) = find(&|parent| Some(parent) == present || avoids(parent, true))
         {
             return Ok(parent);
         }
-        match find(&|_, _| false) {
+        match find(&|_| false) {
             Some(_) => Err(WaitReason::NoRoute),
             None => Err(WaitReason::Full),
         }

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::status::Status;
-use super::{Arrival, Broadcast, BroadcastCounters};
+use super::{Arrival, Broadcast, BroadcastCounters, Timer};
 use crate::id::{NodeId, StreamId};
-use crate::limits::{RENEWAL, ROOT_GRACE};
+use crate::limits::{PROVEN_AGE, RENEWAL, ROOT_GRACE};
 use crate::tree::Tree;
 use crate::wire::announcement::SignedStreamInfo;
 use crate::wire::tracker::{ErrorCode, Publish, ServerMessage, StreamState};
@@ -225,9 +225,11 @@ impl Broadcast {
         let old = std::mem::take(&mut self.tree);
         for (&node, member) in &mut self.members {
             if let Some(peer) = old.get(member.handle) {
-                let slots = peer.slots();
+                let slots = peer.declared();
                 let new = crate::tree::Newcomer::new(node, peer.class(), slots, member.joined);
                 member.uproot(self.tree.insert(new));
+                let proof = (member.joined + PROVEN_AGE).max(now);
+                self.timers.insert((proof, Timer::Prove(node)));
             }
             if let Some(attempt) = &mut member.attempt
                 && attempt.assigned.take().is_some()

@@ -139,7 +139,7 @@ impl Broadcast {
             standby: None,
             depth: peer.depth(),
             class: peer.class().into(),
-            slots: peer.slots(),
+            slots: peer.declared(),
             used: peer.used(),
             age: now.saturating_duration_since(member.joined).as_secs() as u32,
             delay_ms: peer.delay_ms(),

@@ -51,6 +51,9 @@ impl Tree {
             self.relabel(old, 0, false);
         }
         self.root = Some(index);
+        // The broadcaster's word is good.
+        self.at_mut(index).shown = u16::MAX;
+        self.at_mut(index).proven = true;
         self.relabel(index, 0, true);
         self.changes += 1;
         Ok(())
@@ -248,8 +251,10 @@ impl Tree {
             Some(prev) => self.at_mut(prev).next = next,
             None => self.at_mut(p).first_child = next,
         }
+        let confirmed = std::mem::take(&mut self.at_mut(c).confirmed);
         let parent = self.at_mut(p);
         parent.used = parent.used.saturating_sub(1);
+        parent.feeding -= u16::from(confirmed);
         self.reindex(p);
         true
     }

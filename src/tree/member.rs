@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::free::Place;
+use super::index::{Place, Wanted};
 use super::{MAX_DEPTH, Tree};
 use crate::id::NodeId;
+use crate::limits::UNPROVEN_SLOTS;
 
 /// What a peer is, as far as placement cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,26 @@ impl Class {
             Self::Browser => 1,
             Self::Player => 2,
         }
+    }
+}
+
+/// How much of a tree a peer can carry, in steps of doubling: 0 without slots, 1 with one slot, 2 with
+/// two or three, 3 with four to seven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Strength(pub(super) u8);
+
+impl Strength {
+    /// Steps that are told apart; the highest begins at 32 slots.
+    pub(super) const STEPS: usize = 7;
+
+    /// That of a peer with this many slots.
+    pub fn of(slots: u16) -> Self {
+        let bits = u16::BITS - slots.leading_zeros();
+        Self((bits as u8).min(Self::STEPS as u8 - 1))
+    }
+
+    pub(super) fn position(self) -> usize {
+        usize::from(self.0)
     }
 }
 
@@ -64,18 +85,25 @@ pub struct Peer {
     pub(super) prev: Option<u32>,
     /// Where a slot is kept for it.
     pub(super) pending: Option<Handle>,
-    /// Its entry in the free index.
-    pub(super) place: Option<Place>,
-    /// Free slots the index counts for it.
-    pub(super) counted: u16,
+    /// Its entries in the indexes of the same names.
+    pub(super) normal: Option<Place>,
+    pub(super) any: Option<Place>,
+    pub(super) rank: Option<Place>,
     pub(super) depth: u16,
-    pub(super) slots: u16,
+    pub(super) declared: u16,
+    /// Children it feeds, as they say.
+    pub(super) feeding: u16,
+    /// Most children it was seen to feed at one time.
+    pub(super) shown: u16,
     pub(super) used: u16,
     pub(super) reserved: u16,
     pub(super) delay_ms: u32,
     pub(super) class: Class,
     pub(super) attached: bool,
     pub(super) open: bool,
+    pub(super) proven: bool,
+    /// Whether it says that its parent feeds it.
+    pub(super) confirmed: bool,
 }
 
 impl Peer {
@@ -88,16 +116,21 @@ impl Peer {
             next: None,
             prev: None,
             pending: None,
-            place: None,
-            counted: 0,
+            normal: None,
+            any: None,
+            rank: None,
             depth: 0,
-            slots: new.slots,
+            declared: new.slots,
+            feeding: 0,
+            shown: 0,
             used: 0,
             reserved: 0,
             delay_ms: 0,
             class: new.class,
             attached: false,
             open: true,
+            proven: false,
+            confirmed: false,
         }
     }
 
@@ -126,9 +159,40 @@ impl Peer {
         self.attached
     }
 
-    /// Children it can serve.
+    /// Children it says it can serve.
+    pub fn declared(&self) -> u16 {
+        self.declared
+    }
+
+    /// Children it may be given: claims are not facts, so it is a few at first, and twice as many
+    /// as it was ever seen to feed after that.
     pub fn slots(&self) -> u16 {
-        self.slots
+        let believed = self.shown.saturating_mul(2).max(UNPROVEN_SLOTS);
+        self.declared.min(believed)
+    }
+
+    /// Those of its slots that are kept for heals and displacement while there are others (rule
+    /// C2).
+    pub fn spare(&self) -> u16 {
+        match self.slots() {
+            0..3 => 0,
+            slots => (slots / 10).max(1),
+        }
+    }
+
+    /// What it may turn out to serve: a step beyond what is believed.
+    pub(super) fn promise(&self) -> u16 {
+        self.declared.min(self.slots().saturating_mul(4))
+    }
+
+    /// How much of a tree it can carry.
+    pub fn strength(&self) -> Strength {
+        Strength::of(self.promise())
+    }
+
+    /// Whether it has been here for long enough to be trusted to stay.
+    pub fn proven(&self) -> bool {
+        self.proven
     }
 
     /// Children it has.
@@ -146,27 +210,61 @@ impl Peer {
         self.delay_ms
     }
 
-    /// Whether one more child fits in its slots.
-    pub(super) fn has_room(&self) -> bool {
-        self.used.saturating_add(self.reserved) < self.slots
+    /// Children it has or is about to have.
+    fn taken(&self) -> u16 {
+        self.used.saturating_add(self.reserved)
     }
 
-    /// Slots that placement may give away.
-    pub(super) fn room(&self) -> u16 {
-        if self.attached && self.open && self.depth < MAX_DEPTH {
-            self.slots
-                .saturating_sub(self.used)
-                .saturating_sub(self.reserved)
-        } else {
-            0
-        }
+    /// Whether one more child fits in its slots.
+    pub(super) fn has_room(&self) -> bool {
+        self.taken() < self.slots()
     }
+
+    fn takes_children(&self) -> bool {
+        self.attached && self.open && self.depth < MAX_DEPTH
+    }
+
+    /// Where it belongs among those with a slot for whoever comes.
+    pub(super) fn wanted_normal(&self) -> Option<Wanted> {
+        let room = self.slots().saturating_sub(self.spare() + self.taken());
+        (room > 0 && self.takes_children()).then(|| Wanted {
+            shelf: normal_shelf(self.class, self.proven),
+            depth: self.depth,
+            weight: room,
+        })
+    }
+
+    /// Where it belongs among those with any slot.
+    pub(super) fn wanted_any(&self) -> Option<Wanted> {
+        let room = self.slots().saturating_sub(self.taken());
+        (room > 0 && self.takes_children()).then(|| Wanted {
+            shelf: self.class.position(),
+            depth: self.depth,
+            weight: room,
+        })
+    }
+
+    /// Where it belongs among those that a stronger peer may displace. A player cannot be told to
+    /// move.
+    pub(super) fn wanted_rank(&self) -> Option<Wanted> {
+        let moves = self.attached && self.parent.is_some() && self.class != Class::Player;
+        moves.then(|| Wanted {
+            shelf: self.strength().position(),
+            depth: self.depth,
+            weight: 0,
+        })
+    }
+}
+
+/// The shelf of peers of one class with normal slots.
+pub(super) fn normal_shelf(class: Class, proven: bool) -> usize {
+    2 * class.position() + usize::from(proven)
 }
 
 impl Tree {
     /// Whether the peer behind `handle` has children or slots: somebody could live below it.
     pub fn brings_room(&self, handle: Handle) -> bool {
         self.get(handle)
-            .is_some_and(|peer| peer.slots > 0 || peer.first_child.is_some())
+            .is_some_and(|peer| peer.slots() > 0 || peer.first_child.is_some())
     }
 }

@@ -20,6 +20,7 @@ pub mod packet_log;
 pub mod page;
 pub mod process;
 pub mod publisher;
+pub mod simulation;
 pub mod soak;
 pub mod stats;
 pub mod turn;

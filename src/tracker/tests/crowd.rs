@@ -269,6 +269,7 @@ impl Mesh {
                 .collect(),
             slots: actor.slots as u16,
             delay_ms: 10,
+            received: 100,
             ..Report::default()
         };
         let liar = actor.liar;

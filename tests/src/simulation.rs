@@ -1,0 +1,4 @@
+//! Audiences that never were: peers that come and go by a model, on a virtual clock.
+
+pub mod churn;
+pub mod placement;
