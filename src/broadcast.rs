@@ -2,8 +2,9 @@
 //!
 //! Each verb of the protocol has a room: `join`, `link` (what the two ends of a connection say to
 //! each other), `heal` (reports, departures, returns), `root` (the broadcaster's own messages),
-//! `suspicion` (what children say of a parent), `player` (leaves that say nothing themselves). `queue` finds parents for those who wait, `status`
-//! and `view` tell people.
+//! `suspicion` (what children say of a parent), `player` (leaves that say nothing themselves),
+//! `network` (which pairs can connect). `queue` finds parents for those who wait, `status` and `view`
+//! tell people.
 //!
 //! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
 //! sessions. After each verb it calls [`Broadcast::settle`], which places whoever can be placed.
@@ -14,6 +15,7 @@ mod heal;
 mod join;
 mod link;
 mod member;
+mod network;
 mod player;
 mod queue;
 mod root;
@@ -22,13 +24,15 @@ mod suspicion;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 
 use crate::id::{Epoch, NodeId, StreamId};
 use crate::limits::{FAN_OUT_PER_SECOND, LAST_SLOT_KEPT, PROVEN_AGE};
-use crate::tree::{Class, Newcomer, Tree};
+use crate::reachability::Reachability;
+use crate::tree::{Class, Handle, Newcomer, Tree};
 use crate::wire::announcement::SignedStreamInfo;
 use crate::wire::tracker::{ErrorCode, PeerClass, RefuseReason, ServerMessage, StreamState};
 
@@ -50,6 +54,10 @@ pub struct Arrival {
     pub class: PeerClass,
     /// Children it can serve.
     pub slots: u16,
+    /// The address the tracker sees it at.
+    pub seen: IpAddr,
+    /// How far strangers' packets come to it, as far as it has said.
+    pub reachability: Reachability,
 }
 
 /// What happens in a broadcast by itself.
@@ -134,6 +142,8 @@ pub struct Broadcast {
     /// Places of peers whose session ended a moment ago.
     places: BTreeMap<NodeId, Place>,
     keep_last_until: Option<Instant>,
+    /// Whether any peer here has been answered by a STUN server.
+    stun_answers: bool,
     /// Until then links end because the tracks are others, which is no parent's fault.
     renewed_until: Option<Instant>,
     timers: BTreeSet<(Instant, Timer)>,
@@ -252,7 +262,7 @@ impl Broadcast {
     }
 
     /// Adds a peer that has no parent.
-    fn enter(&mut self, now: Instant, arrival: Arrival) -> &mut Member {
+    fn enter(&mut self, now: Instant, arrival: Arrival) -> Handle {
         // Whatever a player says, it feeds nobody.
         let slots = match arrival.class {
             PeerClass::Player => 0,
@@ -264,7 +274,9 @@ impl Broadcast {
         self.timers.insert(proof);
         self.members
             .entry(arrival.node)
-            .or_insert_with(|| Member::new(handle, arrival.class, now))
+            .or_insert_with(|| Member::new(handle, &arrival, now));
+        self.introduce(&arrival);
+        handle
     }
 
     /// Forgets a peer; its place in the tree is the caller's to clear.

@@ -18,6 +18,7 @@ pub mod id;
 pub mod limits;
 pub mod node;
 pub mod peer;
+pub mod reachability;
 pub mod relay;
 pub mod tracker;
 pub mod tree;

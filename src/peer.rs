@@ -26,6 +26,7 @@ use self::signaling::Session;
 use self::upstream::{Attempt, Stage, Upstream};
 use crate::id::{LinkId, LinkKey, NodeId, StreamId};
 use crate::limits::HEARTBEAT_INTERVAL;
+use crate::reachability::Reachability;
 use crate::wire::announcement::{SignedStreamInfo, StreamInfo, stream_id};
 use crate::wire::peer::{PeerMessage, StartFrom};
 use crate::wire::tracker::{ClientMessage, PeerClass};
@@ -55,6 +56,8 @@ pub struct Peer {
     signed: Option<SignedStreamInfo>,
     info: Option<StreamInfo>,
     media: MediaView,
+    /// As far as it is known.
+    reachability: Option<Reachability>,
     /// When to ask for a parent again.
     join_at: Option<Instant>,
     /// While fed: when to ask for a place, if the tracker has not taken this node back by then.
@@ -87,6 +90,7 @@ impl Peer {
             signed: None,
             info: None,
             media: MediaView::default(),
+            reachability: None,
             join_at: None,
             readmission_at: None,
             due: None,
@@ -127,6 +131,7 @@ impl Peer {
             }
             PeerInput::Player { link, request } => self.player_asks(now, link, request),
             PeerInput::Tracks(info) => self.set_tracks(now, info),
+            PeerInput::Reachability(reachability) => self.learnt(reachability),
             PeerInput::Tick => {}
             PeerInput::Leave => self.leave(now),
         }

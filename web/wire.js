@@ -139,6 +139,7 @@ const treePeer = record({
   age: count,
   delay_ms: count,
   loss_permille: count,
+  reach: text(9),
 });
 
 const treeUpdate = record({

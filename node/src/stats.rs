@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use banyan::id::NodeId;
 use banyan::node::Snapshot;
+use banyan::reachability::Reachability;
 use banyan::wire::announcement::MediaKind;
 use serde::Serialize;
 
@@ -29,6 +30,8 @@ struct Line {
     children: Vec<NodeId>,
     bytes_up: u64,
     bytes_down: u64,
+    /// How far strangers' packets come, once that is known.
+    reach: Option<Reachability>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,6 +93,7 @@ impl StatsFile {
             children: snapshot.children.clone(),
             bytes_up: traffic.up,
             bytes_down: traffic.down,
+            reach: traffic.tally.reachability,
         };
         let mut text = serde_json::to_vec(&line).context("writing statistics")?;
         text.push(b'\n');

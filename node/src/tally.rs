@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use banyan::id::LinkKey;
 use banyan::node::Output;
+use banyan::reachability::Reachability;
 use banyan::wire::tracker::RefuseReason;
 
 use crate::driver::Command;
@@ -52,6 +53,8 @@ pub struct Tally {
     pub tracker_up: bool,
     /// At a root that waits for publishers.
     pub publisher: Option<Publishing>,
+    /// How far strangers' packets come, once that is known.
+    pub reachability: Option<Reachability>,
 }
 
 /// What has come from publishers since the start.

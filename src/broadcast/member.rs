@@ -1,15 +1,18 @@
 //! One peer of a broadcast.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::id::{Generation, LinkId, NodeId};
 use crate::limits::{
     JOIN_BURST, JOIN_INTERVAL, MAX_CANDIDATES, MAX_EXCLUSIONS, PARENT_AVOIDED_ALONE,
 };
+use crate::reachability::Reachability;
 use crate::tree::Handle;
 use crate::wire::tracker::PeerClass;
 
+use super::Arrival;
 use super::queue::Turn;
 use super::view::Follow;
 
@@ -18,6 +21,10 @@ pub(super) struct Member {
     pub(super) handle: Handle,
     pub(super) class: PeerClass,
     pub(super) joined: Instant,
+    /// The address the tracker sees it at.
+    pub(super) seen: IpAddr,
+    /// As it says itself.
+    pub(super) reachability: Reachability,
     /// When it spoke last.
     pub(super) heard: Instant,
     /// How early its next request for a parent may come: never later than now, for one that
@@ -137,11 +144,13 @@ impl Avoided {
 }
 
 impl Member {
-    pub(super) fn new(handle: Handle, class: PeerClass, joined: Instant) -> Self {
+    pub(super) fn new(handle: Handle, arrival: &Arrival, joined: Instant) -> Self {
         Self {
             handle,
-            class,
+            class: arrival.class,
             joined,
+            seen: arrival.seen,
+            reachability: Reachability::default(),
             heard: joined,
             next_join: joined,
             generation: Generation::default(),

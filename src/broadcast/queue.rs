@@ -200,6 +200,11 @@ impl Broadcast {
         };
         let lost_any = member.lost_any_lately();
         let root = self.tree.root();
+        let apart = |parent: Handle| {
+            let parent = self.tree.get(parent).map(|parent| parent.node());
+            let parent = parent.and_then(|node| self.members.get(&node));
+            parent.is_some_and(|parent| !self.meet(member, parent))
+        };
         let avoids = |parent: Handle, alone: bool| {
             // Everything is below the root, so that says nothing.
             let lost = |above| Some(above) != root && member.lost_lately(above, now, alone);
@@ -207,11 +212,14 @@ impl Broadcast {
         };
         // Who asks for another parent while it is fed does not want the same again.
         let present = self.tree.parent(member.handle);
-        if let Some(parent) = find(&|parent| Some(parent) == present || avoids(parent, false)) {
+        if let Some(parent) =
+            find(&|parent| Some(parent) == present || avoids(parent, false) || apart(parent))
+        {
             return Ok(parent);
         }
         if lost_any
-            && let Some(parent) = find(&|parent| Some(parent) == present || avoids(parent, true))
+            && let Some(parent) =
+                find(&|parent| Some(parent) == present || avoids(parent, true) || apart(parent))
         {
             return Ok(parent);
         }

@@ -53,6 +53,7 @@ impl Broadcast {
             queue: Default::default(),
             places: Default::default(),
             keep_last_until: None,
+            stun_answers: false,
             renewed_until: None,
             timers: Default::default(),
             status: Status::default(),
@@ -118,7 +119,7 @@ impl Broadcast {
             node: arrival.node,
             lost_until: None,
         });
-        let handle = self.enter(now, arrival).handle;
+        let handle = self.enter(now, arrival);
         // A peer that was just inserted has no parent, so this does not fail.
         let _ = self.tree.set_root(handle);
         self.tell_status(now);

@@ -144,6 +144,7 @@ impl Broadcast {
             age: now.saturating_duration_since(member.joined).as_secs() as u32,
             delay_ms: peer.delay_ms(),
             loss_permille: member.loss_permille,
+            reach: member.reachability.best(),
         })
     }
 
@@ -263,6 +264,7 @@ fn shape_differs(a: &TreePeer, b: &TreePeer) -> bool {
             peer.class,
             peer.slots,
             peer.used,
+            peer.reach,
         )
     };
     shape(a) != shape(b)

@@ -95,6 +95,12 @@ pub enum Input {
 pub enum Output {
     /// Tell the tracker.
     Tracker(ClientMessage),
+    /// Find out how far packets of strangers come to this node; told by
+    /// [`PeerInput::Reachability`].
+    Learn {
+        /// STUN and TURN servers.
+        ice_servers: Vec<IceServer>,
+    },
     /// Begin a link as its child: make an offer.
     Connect {
         /// Its name.

@@ -26,6 +26,7 @@ impl Node {
     fn carry_out(&mut self, now: Instant, output: PeerOutput) {
         let output = match output {
             PeerOutput::Tracker(message) => Output::Tracker(message),
+            PeerOutput::Learn { ice_servers } => Output::Learn { ice_servers },
             PeerOutput::Connect { link, ice_servers } => Output::Connect { link, ice_servers },
             PeerOutput::SetAnswer { link, sdp } => match self.info.clone() {
                 Some(info) => Output::SetAnswer { link, sdp, info },

@@ -3,6 +3,7 @@
 use ed25519_dalek::SigningKey;
 
 use crate::id::{Epoch, LinkKey, NodeId, StreamId};
+use crate::reachability::Reachability;
 use crate::wire::announcement::StreamInfo;
 use crate::wire::peer::{NextPacket, PeerMessage, StartFrom};
 use crate::wire::tracker::{
@@ -129,6 +130,8 @@ pub enum PeerInput {
     },
     /// The root's tracks are known or have changed.
     Tracks(StreamInfo),
+    /// It is known, or known anew, how far packets of strangers come to this node.
+    Reachability(Reachability),
     /// Time passed.
     Tick,
     /// The node ends: leave politely.
@@ -179,6 +182,12 @@ pub enum PeerOutput {
     Tracker(ClientMessage),
     /// Tell the tracker how we are; the data plane has the figures.
     ReportDue,
+    /// Find out how far packets of strangers come to this node; told by
+    /// [`PeerInput::Reachability`].
+    Learn {
+        /// STUN and TURN servers.
+        ice_servers: Vec<IceServer>,
+    },
     /// Begin a link as its child: make an offer.
     Connect {
         /// Its name.

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::id::{Generation, LinkKey, NodeId};
 use crate::limits::REPORT_INTERVAL;
+use crate::reachability::Reachability;
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::announcement::{CHALLENGE_DOMAIN, SignedStreamInfo, sign};
 use crate::wire::peer::PeerMessage;
@@ -150,6 +151,8 @@ impl Peer {
                 if self.children.contains(link) {
                     self.send(link, PeerMessage::Bye);
                     self.drop_child(now, link);
+                } else {
+                    self.taken_back(link);
                 }
             }
             ServerMessage::Stream(status) => self.stream_changed(now, &status),
@@ -210,6 +213,12 @@ impl Peer {
         self.session.report_interval = interval.clamp(REPORT_INTERVAL_MIN, REPORT_INTERVAL_MAX);
         self.session.report_at = Some(now);
         self.session.ice_servers = welcome.ice_servers;
+        if let Some(reachability) = self.reachability {
+            self.tell_tracker(ClientMessage::Reachability(reachability));
+        }
+        self.outputs.push_back(PeerOutput::Learn {
+            ice_servers: self.session.ice_servers.clone(),
+        });
         match &self.config.role {
             Role::Root {
                 epoch,
@@ -230,6 +239,27 @@ impl Peer {
                 self.session.phase = Phase::Ready;
                 self.renew_join(now);
             }
+        }
+    }
+
+    pub(super) fn learnt(&mut self, reachability: Reachability) {
+        let before = self.reachability.replace(reachability);
+        if before != Some(reachability)
+            && matches!(self.session.phase, Phase::Proving | Phase::Ready)
+        {
+            self.tell_tracker(ClientMessage::Reachability(reachability));
+        }
+    }
+
+    /// The tracker found that a connection we are making cannot come to be: another one is asked
+    /// for.
+    fn taken_back(&mut self, link: LinkKey) {
+        let connecting = |attempt: &mut Attempt| {
+            attempt.link == link && matches!(attempt.stage, Stage::Connecting { .. })
+        };
+        if self.upstream.coming.take_if(connecting).is_some() {
+            self.outputs.push_back(PeerOutput::Close { link });
+            self.join_at = None;
         }
     }
 

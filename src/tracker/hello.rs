@@ -7,6 +7,7 @@ use rand::Rng;
 use super::{SessionId, Tracker};
 use crate::broadcast::Arrival;
 use crate::limits::SESSION_TAKEOVER;
+use crate::reachability::Reachability;
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::tracker::{ErrorCode, Hello, ServerMessage, Welcome};
 
@@ -37,6 +38,8 @@ impl<R: Rng> Tracker<R> {
             node: hello.node,
             class: hello.class,
             slots: hello.slots,
+            seen: session.observed.to_canonical(),
+            reachability: Reachability::default(),
         });
         let observed = session.observed.to_canonical().to_string();
         self.nodes.insert(hello.node, id);

@@ -7,6 +7,7 @@ use rand::Rng;
 use super::{SessionId, Tracker};
 use crate::broadcast::{Arrival, Broadcast};
 use crate::id::StreamId;
+use crate::reachability::Reachability;
 use crate::wire::tracker::{ClientMessage, ErrorCode, Join, Report};
 
 impl<R: Rng> Tracker<R> {
@@ -48,6 +49,9 @@ impl<R: Rng> Tracker<R> {
                 self.with(now, id, stream, |broadcast| {
                     broadcast.attached(node, link, generation);
                 });
+            }
+            ClientMessage::Reachability(reachability) => {
+                self.reachability(now, id, arrival, stream, reachability);
             }
             ClientMessage::FollowTree { follow } => self.with(now, id, stream, |broadcast| {
                 broadcast.follow(node, follow);
@@ -133,6 +137,27 @@ impl<R: Rng> Tracker<R> {
             broadcast.report(now, arrival.node, report);
             self.belongs(id, arrival, stream);
             self.settle(now, stream);
+        }
+    }
+
+    fn reachability(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        arrival: Arrival,
+        stream: Option<StreamId>,
+        reachability: Reachability,
+    ) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.hello = Some(Arrival {
+                reachability,
+                ..arrival
+            });
+        }
+        if stream.is_some() {
+            self.with(now, id, stream, |broadcast| {
+                broadcast.set_reachability(arrival.node, reachability);
+            });
         }
     }
 

@@ -12,6 +12,7 @@ use crate::id::{Epoch, Generation, LinkId, LinkKey, NodeId, StreamId};
 use crate::limits::{
     MAX_AGENT, MAX_CANDIDATE, MAX_CHILDREN, MAX_REPORTED_CHILDREN, MAX_SDP, MAX_TITLE,
 };
+use crate::reachability::{Reach, Reachability};
 
 /// What a peer is able to do for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +82,8 @@ pub enum ClientMessage {
     },
     /// I leave the stream (as its root: the broadcast ends).
     Leave,
+    /// How far packets of strangers come to me, as far as I know by now.
+    Reachability(Reachability),
 }
 
 /// Who is calling.
@@ -243,7 +246,8 @@ pub enum ServerMessage {
         /// Counts orders about the child.
         generation: Generation,
     },
-    /// As a parent: this child has left or hangs elsewhere now.
+    /// As a parent: this child has left or hangs elsewhere now. As a child: the connection you
+    /// are making cannot come to be; ask again.
     Release {
         /// Which connection.
         link: LinkKey,
@@ -367,6 +371,8 @@ pub struct TreePeer {
     pub delay_ms: u32,
     /// Lost packets per thousand in its last report.
     pub loss_permille: u16,
+    /// How far packets of strangers come to it, over the family that gets further.
+    pub reach: Reach,
 }
 
 /// What went wrong, for programs.
@@ -469,7 +475,8 @@ impl ClientMessage {
             | Self::Refuse { .. }
             | Self::Attached { .. }
             | Self::FollowTree { .. }
-            | Self::Leave => Ok(()),
+            | Self::Leave
+            | Self::Reachability(_) => Ok(()),
         }
     }
 }

@@ -3,23 +3,30 @@
 use super::{Source, assert_none, sources};
 
 /// Modules of the root crate, and what each may use besides `id` and `limits`.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("id", &[]),
     ("limits", &[]),
-    ("wire", &[]),
+    ("reachability", &[]),
+    ("wire", &["reachability"]),
     ("tree", &[]),
     ("relay", &["wire"]),
-    ("broadcast", &["tree", "wire"]),
+    ("broadcast", &["reachability", "tree", "wire"]),
     ("directory", &["wire"]),
-    ("peer", &["wire"]),
-    ("node", &["peer", "relay", "wire"]),
-    ("tracker", &["broadcast", "directory", "wire"]),
+    ("peer", &["reachability", "wire"]),
+    ("node", &["peer", "reachability", "relay", "wire"]),
+    (
+        "tracker",
+        &["broadcast", "directory", "reachability", "wire"],
+    ),
 ];
 
 /// What the programs and their doors may use of the root crate.
 const PROGRAMS: [(&str, &[&str]); 3] = [
     ("http", &["limits", "wire"]),
-    ("node", &["id", "limits", "node", "relay", "wire"]),
+    (
+        "node",
+        &["id", "limits", "node", "reachability", "relay", "wire"],
+    ),
     ("tracker", &["id", "limits", "tracker", "wire"]),
 ];
 

@@ -68,6 +68,40 @@ pub(crate) fn udp(
     open(Type::DGRAM, address, default_port).map(Into::into)
 }
 
+/// Binds the next free port above `port`, on the same address.
+pub(crate) fn next_udp(address: Option<SocketAddr>, port: u16) -> Result<UdpSocket, ListenError> {
+    let Some(address) = address else {
+        return open(Type::DGRAM, None, port.saturating_add(1)).map(Into::into);
+    };
+    let first = port.saturating_add(1);
+    let last = port.saturating_add(DEFAULT_PORT_TRIES);
+    for port in first..=last {
+        match udp(Some(SocketAddr::new(address.ip(), port)), port) {
+            Err(ListenError::Busy { .. }) => {}
+            bound => return bound,
+        }
+    }
+    Err(ListenError::AllBusy {
+        transport: "UDP",
+        first,
+        last,
+    })
+}
+
+/// Binds any free port, on the same address.
+pub(crate) fn any_udp(address: Option<SocketAddr>) -> Result<UdpSocket, ListenError> {
+    let refused = |source| ListenError::Refused {
+        transport: "UDP",
+        address: address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()),
+        source,
+    };
+    let bound = match address {
+        Some(address) => bind(Type::DGRAM, SocketAddr::new(address.ip(), 0)),
+        None => bind_every_address(Type::DGRAM, 0),
+    };
+    bound.map(Into::into).map_err(refused)
+}
+
 /// Raises the soft limit of file descriptors to the hard one: many systems start programs with
 /// 1024. Where that is refused, fewer connections are taken.
 pub(crate) fn raise_descriptor_limit() {

@@ -207,8 +207,20 @@ fn start_stun(
         StunListen::Default => None,
         StunListen::Address(address) => Some(address),
     };
-    let socket = listen::udp(address, DEFAULT_STUN_PORT)?;
-    let answerer = stun::Answerer::new(socket, Arc::clone(metrics))
+    let main = listen::udp(address, DEFAULT_STUN_PORT)?;
+    let more = listen::next_udp(address, main.local_addr()?.port()).and_then(|second| {
+        let quiet = listen::any_udp(address)?;
+        Ok(stun::MorePorts { second, quiet })
+    });
+    let more = match more {
+        Ok(more) => Some(more),
+        Err(error) => {
+            tracing::warn!("STUN has one port only, so peers cannot tell their routers: {error}");
+            None
+        }
+    };
+    let ports = stun::Ports { main, more };
+    let answerer = stun::Answerer::new(ports, Arc::clone(metrics))
         .context("cannot use the UDP socket for STUN")?;
     let address = answerer.local_addr()?;
     let task = tokio::spawn(answerer.run(lifetime.clone()));

@@ -18,6 +18,7 @@ const peer = (id, parent, depth) => ({
   age: 0,
   delay_ms: 0,
   loss_permille: 0,
+  reach: "cone",
 });
 
 /** @param {TreePeer[]} upsert @param {Partial<import("../wire.js").TreeUpdate>} [more] */

@@ -76,6 +76,7 @@ test("reads what a tracker says", () => {
           age: 5,
           delay_ms: 0,
           loss_permille: 0,
+          reach: "open",
         },
       ],
       remove: [OTHER],

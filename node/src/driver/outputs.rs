@@ -43,6 +43,7 @@ impl Turn {
             }
             Output::Message { link, message } => self.say(now, link, &message),
             Output::Tracker(message) => self.tell_tracker(message),
+            Output::Learn { ice_servers } => self.engine.learn(now, &ice_servers),
             Output::Connect { link, ice_servers } => {
                 if let Err(error) = self.engine.connect(now, link, &ice_servers) {
                     self.rejected(now, link, &error);

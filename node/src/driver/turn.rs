@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use banyan::id::LinkKey;
 use banyan::node::{Input, Node, PeerEvent, PeerInput, PlayerRequest};
+use banyan::reachability::{Reach, Reachability};
 use banyan::wire::codec::Encoding;
 use banyan::wire::tracker::ClientMessage;
 use tokio::sync::mpsc;
@@ -159,6 +160,9 @@ impl Turn {
             while let Some(event) = self.engine.poll_event() {
                 self.engine_event(now, event);
             }
+            if let Some(reachability) = self.engine.learnt() {
+                self.learnt(now, reachability);
+            }
             if !ticked && self.node.deadline().is_some_and(|at| at <= now) {
                 ticked = true;
                 self.node.handle(now, Input::Tick);
@@ -200,6 +204,16 @@ impl Turn {
                 self.node.handle(now, leave);
             }
         }
+    }
+
+    fn learnt(&mut self, now: Instant, reachability: Reachability) {
+        if self.tally.reachability.replace(reachability) != Some(reachability) {
+            let name = |reach: Option<Reach>| reach.map_or("none", Reach::name);
+            let (v4, v6) = (name(reachability.v4), name(reachability.v6));
+            tracing::info!("this network: IPv4 {v4}, IPv6 {v6}");
+        }
+        let input = PeerInput::Reachability(reachability);
+        self.node.handle(now, Input::Control(input));
     }
 
     fn notify(&self, notice: Notice) {

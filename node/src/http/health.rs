@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use banyan::node::Snapshot;
+use banyan::reachability::Reachability;
 use banyan::relay::TrackStats;
 use banyan::wire::announcement::MediaKind;
 use banyan::wire::tracker::RefuseReason;
@@ -85,6 +86,9 @@ async fn metrics(State(room): State<Room>) -> impl IntoResponse {
 fn describe(snapshot: &Snapshot, traffic: &Traffic, text: &mut Exposition) {
     describe_place(snapshot, text);
     describe_links(&traffic.tally, text);
+    if let Some(reachability) = &traffic.tally.reachability {
+        describe_network(reachability, text);
+    }
     if let Some(publishing) = &traffic.tally.publisher {
         describe_publisher(publishing, text);
     }
@@ -184,6 +188,19 @@ fn describe_place(snapshot: &Snapshot, text: &mut Exposition) {
         "Parents the node has replaced",
         snapshot.heals,
     );
+}
+
+/// One sample per address family, so that a change of class shows.
+fn describe_network(reachability: &Reachability, text: &mut Exposition) {
+    let mut family = text.gauges(
+        "reach",
+        "1 for the class of each address family: how far strangers' packets come",
+    );
+    for (name, reach) in [("ipv4", reachability.v4), ("ipv6", reachability.v6)] {
+        if let Some(reach) = reach {
+            family.sample(&[("family", name), ("class", reach.name())], 1);
+        }
+    }
 }
 
 fn describe_links(tally: &Tally, text: &mut Exposition) {

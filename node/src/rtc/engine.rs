@@ -1,5 +1,6 @@
 //! The engine: sockets and links.
 
+mod network;
 mod publisher;
 mod renewal;
 mod signaling;

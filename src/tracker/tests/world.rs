@@ -136,10 +136,14 @@ impl World {
     }
 
     pub(super) fn connect(&mut self) -> u64 {
+        self.connect_from("192.0.2.7")
+    }
+
+    fn connect_from(&mut self, address: &str) -> u64 {
         self.next_session += 1;
         self.input(Input::Connected {
             session: SessionId(self.next_session),
-            observed: "192.0.2.7".parse().unwrap(),
+            observed: address.parse().unwrap(),
             authority: AUTHORITY.into(),
         });
         self.next_session
@@ -147,6 +151,10 @@ impl World {
 
     pub(super) fn client(&mut self, n: u64, class: PeerClass, slots: u16) -> Client {
         let session = self.connect();
+        self.greet(session, n, class, slots)
+    }
+
+    fn greet(&mut self, session: u64, n: u64, class: PeerClass, slots: u16) -> Client {
         let client = Client {
             session,
             node: node(n),
@@ -164,6 +172,12 @@ impl World {
 
     pub(super) fn native(&mut self, n: u64, slots: u16) -> Client {
         self.client(n, PeerClass::Native, slots)
+    }
+
+    /// A native peer that the tracker sees at this address.
+    pub(super) fn native_at(&mut self, n: u64, slots: u16, address: &str) -> Client {
+        let session = self.connect_from(address);
+        self.greet(session, n, PeerClass::Native, slots)
     }
 
     pub(super) fn say(&mut self, client: Client, message: ClientMessage) {

@@ -1,4 +1,4 @@
-//! A Binding request in, its response out (RFC 8489 sections 5, 6 and 14).
+//! A Binding request in, its response out (RFC 8489 sections 5, 6 and 14; RFC 5780 section 7).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,7 +15,9 @@ const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
 
 const ERROR_CODE: u16 = 0x0009;
+const CHANGE_REQUEST: u16 = 0x0003;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
+const OTHER_ADDRESS: u16 = 0x802C;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const FINGERPRINT: u16 = 0x8028;
 
@@ -35,6 +37,10 @@ const IGNORED: [u16; 11] = [
     0x0001, // MAPPED-ADDRESS
 ];
 
+/// The flag of CHANGE-REQUEST that asks for an answer from another port. Another address there is
+/// none of.
+const CHANGE_PORT: [u8; 4] = [0, 0, 0, 2];
+
 const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 const FINGERPRINT_XOR: u32 = 0x5354_554E;
 
@@ -43,6 +49,7 @@ const FINGERPRINT_XOR: u32 = 0x5354_554E;
 pub(super) struct Request {
     transaction: [u8; 12],
     fingerprint: bool,
+    change_port: bool,
     unknown: Vec<u16>,
 }
 
@@ -62,6 +69,7 @@ impl Request {
         let mut request = Self {
             transaction: header[8..].try_into().ok()?,
             fingerprint: false,
+            change_port: false,
             unknown: Vec::new(),
         };
         while !rest.is_empty() {
@@ -75,6 +83,8 @@ impl Request {
                     return None;
                 }
                 request.fingerprint = true;
+            } else if kind == CHANGE_REQUEST && *value == CHANGE_PORT && length == 4 {
+                request.change_port = true;
             } else if kind < 0x8000 && !IGNORED.contains(&kind) {
                 request.unknown.push(kind);
             }
@@ -83,14 +93,22 @@ impl Request {
         Some(request)
     }
 
-    /// The answer to a request that came from `peer`: at most 24 bytes longer than the request,
-    /// so that forged sources gain nothing.
-    pub(super) fn response(&self, peer: SocketAddr) -> Vec<u8> {
+    /// Whether the answer is to come from a port that the peer has not sent to.
+    pub(super) fn wants_other_port(&self) -> bool {
+        self.change_port && self.unknown.is_empty()
+    }
+
+    /// The answer to a request that came from `peer`, which is told of `other`, a second address to
+    /// ask: at most 48 bytes longer than the request, so that forged sources gain little.
+    pub(super) fn response(&self, peer: SocketAddr, other: Option<SocketAddr>) -> Vec<u8> {
         let mut message = Vec::with_capacity(MAX_REQUEST);
         if self.unknown.is_empty() {
             self.begin(&mut message, BINDING_SUCCESS);
             let value = self.xor_address(peer);
             attribute(&mut message, XOR_MAPPED_ADDRESS, &value);
+            if let Some(other) = other {
+                attribute(&mut message, OTHER_ADDRESS, &plain_address(other));
+            }
         } else {
             self.begin(&mut message, BINDING_ERROR);
             // 420 Unknown Attribute, without its reason phrase.
@@ -120,19 +138,24 @@ impl Request {
         let mut mask = [0; 16];
         mask[..4].copy_from_slice(&MAGIC_COOKIE);
         mask[4..].copy_from_slice(&self.transaction);
-        let port = peer.port().to_be_bytes();
-        let xor = |bytes: &[u8]| bytes.iter().zip(mask).map(|(b, m)| b ^ m).collect();
-        let (family, address): (u8, Vec<u8>) = match peer.ip().to_canonical() {
-            IpAddr::V4(ip) => (1, xor(&ip.octets())),
-            IpAddr::V6(ip) => (2, xor(&ip.octets())),
-        };
-        [
-            &[0, family][..],
-            &[port[0] ^ mask[0], port[1] ^ mask[1]],
-            &address,
-        ]
-        .concat()
+        let mut value = plain_address(peer);
+        let (port, address) = value[2..].split_at_mut(2);
+        for part in [port, address] {
+            for (byte, mask) in part.iter_mut().zip(mask) {
+                *byte ^= mask;
+            }
+        }
+        value
     }
+}
+
+/// RFC 8489 section 14.1.
+fn plain_address(address: SocketAddr) -> Vec<u8> {
+    let (family, ip): (u8, Vec<u8>) = match address.ip().to_canonical() {
+        IpAddr::V4(ip) => (1, ip.octets().into()),
+        IpAddr::V6(ip) => (2, ip.octets().into()),
+    };
+    [&[0, family][..], &address.port().to_be_bytes(), &ip].concat()
 }
 
 fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
@@ -171,7 +194,7 @@ mod tests {
     fn a_plain_request_learns_its_address() {
         let response = Request::parse(&request(&[]))
             .unwrap()
-            .response("192.0.2.1:32853".parse().unwrap());
+            .response("192.0.2.1:32853".parse().unwrap(), None);
         assert_eq!(response[..4], [1, 1, 0, 12]);
         assert_eq!(response[8..20], *b"transaction!");
         // The port and address of RFC 5769 section 2.2, which depend on the cookie alone.
@@ -185,7 +208,7 @@ mod tests {
     fn an_ipv4_peer_on_a_dual_stack_socket_sees_ipv4() {
         let response = Request::parse(&request(&[]))
             .unwrap()
-            .response("[::ffff:192.0.2.1]:32853".parse().unwrap());
+            .response("[::ffff:192.0.2.1]:32853".parse().unwrap(), None);
         assert_eq!(response.len(), 32);
     }
 
@@ -206,7 +229,7 @@ mod tests {
             .unwrap();
         let response = Request::parse(&sample)
             .unwrap()
-            .response("[2001:db8::1]:9".parse().unwrap());
+            .response("[2001:db8::1]:9".parse().unwrap(), None);
         assert_eq!(response.len(), 20 + 24 + 8);
         let (covered, last) = response.split_at(response.len() - 8);
         assert_eq!(last[..4], [0x80, 0x28, 0, 4]);
@@ -219,14 +242,35 @@ mod tests {
 
     #[test]
     fn an_unknown_required_attribute_is_named_in_an_error() {
-        // CHANGE-REQUEST (RFC 5780), which would send the answer elsewhere.
+        // CHANGE-REQUEST for another address too, which there is none of.
         let message = request(&[0, 3, 0, 4, 0, 0, 0, 6]);
-        let response = Request::parse(&message)
-            .unwrap()
-            .response("192.0.2.1:1".parse().unwrap());
+        let request = Request::parse(&message).unwrap();
+        assert!(!request.wants_other_port());
+        let response = request.response("192.0.2.1:1".parse().unwrap(), None);
         assert_eq!(response[..2], [1, 0x11]);
         assert_eq!(response[20..28], [0, 9, 0, 4, 0, 0, 4, 20]);
         assert_eq!(response[28..], [0, 10, 0, 2, 0, 3, 0, 0]);
+    }
+
+    #[test]
+    fn a_second_address_is_told_and_another_port_may_be_asked_for() {
+        let peer = "192.0.2.1:1".parse().unwrap();
+        let other = "[::ffff:203.0.113.5]:3479".parse().unwrap();
+        let plain = Request::parse(&request(&[])).unwrap();
+        assert!(!plain.wants_other_port());
+        let response = plain.response(peer, Some(other));
+        assert_eq!(
+            response[32..],
+            [0x80, 0x2C, 0, 8, 0, 1, 0x0D, 0x97, 203, 0, 113, 5]
+        );
+        let change = Request::parse(&request(&[0, 3, 0, 4, 0, 0, 0, 2])).unwrap();
+        assert!(change.wants_other_port());
+        assert_eq!(change.response(peer, Some(other)), response);
+        let stranger = Request::parse(&request(&[0, 3, 0, 4, 0, 0, 0, 2, 0x70, 1, 0, 0])).unwrap();
+        assert!(
+            !stranger.wants_other_port(),
+            "an error comes from where it was asked"
+        );
     }
 
     #[test]
@@ -246,13 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_at_most_24_bytes_longer_than_its_request() {
+    fn an_answer_is_at_most_48_bytes_longer_than_its_request() {
         let peer = "[2001:db8::1]:9".parse().unwrap();
+        let other = Some("[2001:db8::2]:9".parse().unwrap());
         for unknown in 0..=50_usize {
             let attributes = [0x70, 1, 0, 0].repeat(unknown);
             let message = request(&attributes);
-            let response = Request::parse(&message).unwrap().response(peer);
-            assert!(response.len() <= message.len() + 24, "{unknown}");
+            let response = Request::parse(&message).unwrap().response(peer, other);
+            assert!(response.len() <= message.len() + 48, "{unknown}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// Answers to one IPv4 address or IPv6 /64 in a second. Many people share an address, and each
-/// asks a few times per connection; as a reflector it is worth about 8 kB/s.
+/// asks a few times per connection; as a reflector it is worth about 15 kB/s.
 const PER_SECOND: u16 = 200;
 
 /// Counters; sources whose hashes meet share one, which only makes the limit stricter.

@@ -68,7 +68,8 @@ impl Engine {
                 let more = sockets.read(index, |datagram| {
                     let Some(link) = demux.route(datagram.peer, datagram.bytes) else {
                         if is_stun(datagram.bytes) {
-                            found.extend(reflexive.handle_response(datagram.peer, datagram.bytes));
+                            let (peer, bytes) = (datagram.peer, datagram.bytes);
+                            found.extend(reflexive.handle_response(now, peer, bytes));
                         }
                         return;
                     };
