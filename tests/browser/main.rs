@@ -3,6 +3,7 @@
 mod autoplay;
 mod lan;
 mod matrix;
+mod networks;
 mod other_tracks;
 mod publishers;
 mod states;

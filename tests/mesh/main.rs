@@ -9,6 +9,7 @@ mod doors;
 mod hostile;
 mod https;
 mod loss;
+mod networks;
 mod operators;
 mod other_tracks;
 mod placement;

@@ -172,6 +172,8 @@ pub struct TreePeer {
     pub slots: u32,
     /// Children it serves.
     pub used: u32,
+    /// How far strangers' packets come to it.
+    pub reach: String,
 }
 
 /// The peers of a stream that hang in its tree, the root first.

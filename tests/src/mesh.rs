@@ -227,11 +227,14 @@ pub fn end_all(nodes: &mut [Node]) {
 
 /// Starts a tracker of its own; its process and address.
 pub fn tracker(listen: &str) -> (Process, String) {
+    tracker_with(listen, Args::default())
+}
+
+/// The same with these arguments besides.
+pub fn tracker_with(listen: &str, more: Args) -> (Process, String) {
     let ip = listen.parse::<SocketAddr>().unwrap().ip();
     let stun = SocketAddr::new(ip, 0).to_string();
-    let args = Args::default()
-        .with("--listen", listen)
-        .with("--stun", stun);
+    let args = more.with("--listen", listen).with("--stun", stun);
     let mut process = Process::start("tracker", binary("banyan-tracker"), args);
     let address = process.line("tracker: ", START);
     (process, address.trim_end_matches('/').to_owned())

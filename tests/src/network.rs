@@ -98,9 +98,12 @@ impl Namespace {
         std::fs::remove_file(&file).unwrap();
     }
 
-    /// Whether it forwards IPv4 packets between its cables.
+    /// Has it forward packets between its cables.
     pub fn forward(&self) {
-        self.inside(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+        self.inside(|| {
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        });
     }
 }
 

@@ -28,6 +28,17 @@ pub struct Stats {
     pub bytes_up: u64,
     /// Bytes received since the start.
     pub bytes_down: u64,
+    /// How far strangers' packets come to it, once it knows.
+    pub reach: Option<Reach>,
+}
+
+/// The class of each address family; none where the node has no address of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Reach {
+    /// Over IPv4.
+    pub v4: Option<String>,
+    /// Over IPv6.
+    pub v6: Option<String>,
 }
 
 /// One track since the start.
