@@ -34,7 +34,9 @@ use crate::limits::{FAN_OUT_PER_SECOND, LAST_SLOT_KEPT, PROVEN_AGE};
 use crate::reachability::Reachability;
 use crate::tree::{Class, Handle, Newcomer, Tree};
 use crate::wire::announcement::SignedStreamInfo;
-use crate::wire::tracker::{ErrorCode, PeerClass, RefuseReason, ServerMessage, StreamState};
+use crate::wire::tracker::{
+    ErrorCode, IceServer, PeerClass, RefuseReason, ServerMessage, StreamState,
+};
 
 use heal::Place;
 use member::Member;
@@ -144,6 +146,8 @@ pub struct Broadcast {
     keep_last_until: Option<Instant>,
     /// Whether any peer here has been answered by a STUN server.
     stun_answers: bool,
+    /// TURN servers, if there are any.
+    relays: Vec<IceServer>,
     /// Until then links end because the tracks are others, which is no parent's fault.
     renewed_until: Option<Instant>,
     timers: BTreeSet<(Instant, Timer)>,

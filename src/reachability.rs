@@ -120,6 +120,19 @@ pub struct End {
     pub reachability: Reachability,
     /// The address the tracker sees it at.
     pub seen: IpAddr,
+    /// Whether it can use a TURN server, as far as the server and the program go.
+    pub relays: Relays,
+}
+
+/// How an end reaches TURN servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relays {
+    /// It does not.
+    No,
+    /// Over UDP, from the port its media has.
+    OverUdp,
+    /// Over UDP, or TCP where that is blocked.
+    OverAny,
 }
 
 /// Whether two peers can connect directly: over a family both have, or because they are neighbours
@@ -129,6 +142,22 @@ pub fn can_connect(a: &End, b: &End) -> bool {
     family(a.reachability.v4, b.reachability.v4)
         || family(a.reachability.v6, b.reachability.v6)
         || site(a.seen) == site(b.seen)
+}
+
+/// Whether `child` and `parent` can connect through a TURN server that the child uses. The server is
+/// taken to have every address family that they have.
+pub fn can_relay(child: &End, parent: &End) -> bool {
+    let sends = |end: &End| {
+        let blocked = |reach: Option<Reach>| reach.is_none_or(|reach| reach == Reach::Blocked);
+        !(blocked(end.reachability.v4) && blocked(end.reachability.v6))
+    };
+    let reaches_server = match child.relays {
+        Relays::No => false,
+        Relays::OverUdp => sends(child),
+        Relays::OverAny => true,
+    };
+    // What the server sends for the child comes over UDP.
+    reaches_server && sends(parent)
 }
 
 /// Whom one home or office shares an address with: all of an IPv4 address, or of an IPv6 /64.
@@ -220,6 +249,7 @@ mod tests {
         End {
             reachability: Reachability { v4, v6 },
             seen: seen.parse().unwrap(),
+            relays: Relays::No,
         }
     }
 
@@ -269,6 +299,26 @@ mod tests {
             &end(None, Some(Blocked), one),
             &end(None, Some(Blocked), two)
         ));
+    }
+
+    #[test]
+    fn a_relay_helps_all_that_can_send_to_it() {
+        let cases = [
+            (Symmetric, Relays::OverUdp, Symmetric, true),
+            (Symmetric, Relays::OverUdp, Cone, true),
+            (Symmetric, Relays::No, Cone, false),
+            (Blocked, Relays::OverUdp, Open, false),
+            (Blocked, Relays::OverAny, Open, true),
+            (Symmetric, Relays::OverAny, Blocked, false),
+        ];
+        for (child, relays, parent, expected) in cases {
+            let child = End {
+                relays,
+                ..end(Some(child), None, "192.0.2.1")
+            };
+            let parent = end(Some(parent), None, "192.0.2.2");
+            assert_eq!(can_relay(&child, &parent), expected, "{child:?} {parent:?}");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct SessionId(pub u64);
 pub struct TrackerConfig {
     /// STUN and TURN servers that peers are told to use.
     pub ice_servers: Vec<IceServer>,
+    /// TURN servers for native peers that cannot connect without one, told when that is so.
+    pub relays: Vec<IceServer>,
     /// Time between two reports of a peer; shorter than a third of
     /// [`LEASE`](crate::limits::LEASE).
     pub report_interval: Duration,
@@ -46,6 +48,7 @@ impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
             ice_servers: Vec::new(),
+            relays: Vec::new(),
             report_interval: REPORT_INTERVAL,
         }
     }

@@ -167,6 +167,7 @@ const serverMessage = tagged({
     generation: count,
     depth: count,
     info: signedInfo,
+    relay: list(iceServer, 16),
   }),
   answer: record({ link: linkKey, sdp }),
   candidate: record({ link: linkKey, candidate: text(MAX_CANDIDATE) }),

@@ -30,6 +30,7 @@ mod media;
 mod p224;
 mod reception;
 mod reflexive;
+mod relayed;
 mod sdp;
 mod socket;
 mod tap;

@@ -112,6 +112,7 @@ impl Broadcast {
         };
         let attempt = member.attempt.as_ref().and_then(|attempt| attempt.assigned);
         let was_coming = attempt.is_some_and(|assigned| assigned.parent == lost.parent);
+        let relayed = attempt.is_some_and(|assigned| assigned.relayed);
         let was_former = member
             .former
             .take_if(|edge| edge.parent == lost.parent)
@@ -141,7 +142,11 @@ impl Broadcast {
             LostReason::Silent | LostReason::Closed => Some(now + PARENT_AVOIDED),
         };
         if let Some(member) = self.members.get_mut(&child) {
-            member.avoid(parent, now, until);
+            if lost.reason == LostReason::Unreachable && !relayed && !self.relays.is_empty() {
+                member.beyond_reach(parent, now);
+            } else {
+                member.avoid(parent, now, until);
+            }
         }
         let had = was_edge || was_former;
         if lost.reason == LostReason::Silent && had {

@@ -122,6 +122,8 @@ impl Attempt {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Assigned {
     pub(super) parent: NodeId,
+    /// Whether it was told to use a relay.
+    pub(super) relayed: bool,
     pub(super) generation: Generation,
     pub(super) until: Instant,
 }
@@ -134,6 +136,8 @@ struct Avoided {
     since: Instant,
     /// None: never again.
     until: Option<Instant>,
+    /// A relay may lead to it.
+    beyond_reach: bool,
 }
 
 impl Avoided {
@@ -202,6 +206,7 @@ impl Member {
         if let Some(known) = known {
             known.since = now;
             known.until = known.until.and(until);
+            known.beyond_reach = false;
             return;
         }
         if self.avoided.len() >= MAX_EXCLUSIONS {
@@ -211,7 +216,22 @@ impl Member {
             parent,
             since: now,
             until,
+            beyond_reach: false,
         });
+    }
+
+    /// Notes that it found no way to a parent, to which a relay may lead.
+    pub(super) fn beyond_reach(&mut self, parent: Handle, now: Instant) {
+        self.avoid(parent, now, None);
+        if let Some(avoided) = self.avoided.iter_mut().find(|a| a.parent == parent) {
+            avoided.beyond_reach = true;
+        }
+    }
+
+    /// Whether it should not get this parent now, even through a relay.
+    pub(super) fn avoids_relayed(&self, parent: Handle, now: Instant) -> bool {
+        let mut blocking = self.avoided.iter().filter(|a| a.blocks(now, true));
+        blocking.any(|avoided| avoided.parent == parent && !avoided.beyond_reach)
     }
 
     /// Whether it should not get this parent now; `alone`: if there is no other.

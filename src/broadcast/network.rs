@@ -3,8 +3,8 @@
 use super::member::Member;
 use super::{Arrival, Broadcast};
 use crate::id::{LinkKey, NodeId};
-use crate::reachability::{End, Reachability, can_connect};
-use crate::wire::tracker::ServerMessage;
+use crate::reachability::{End, Reachability, Relays, can_connect, can_relay};
+use crate::wire::tracker::{PeerClass, ServerMessage};
 
 impl Broadcast {
     /// A peer says how far strangers' packets come to it. A connection it is making that cannot
@@ -34,7 +34,8 @@ impl Broadcast {
         let Some(parent) = attempt.assigned.and_then(|a| self.members.get(&a.parent)) else {
             return;
         };
-        if self.meet(member, parent) {
+        let relayed = attempt.assigned.is_some_and(|assigned| assigned.relayed);
+        if self.meet(member, parent) || (relayed && self.meet_relayed(member, parent)) {
             return;
         }
         let link = LinkKey {
@@ -50,6 +51,11 @@ impl Broadcast {
         can_connect(&self.end_of(a), &self.end_of(b))
     }
 
+    /// Whether they can with a TURN server between them, as far as is known.
+    pub(super) fn meet_relayed(&self, child: &Member, parent: &Member) -> bool {
+        can_relay(&self.end_of(child), &self.end_of(parent))
+    }
+
     fn end_of(&self, member: &Member) -> End {
         // Where no peer has heard of the STUN servers, they are what cannot be reached.
         let reachability = if self.stun_answers {
@@ -60,6 +66,12 @@ impl Broadcast {
         End {
             reachability,
             seen: member.seen,
+            relays: match member.class {
+                _ if self.relays.is_empty() => Relays::No,
+                PeerClass::Native => Relays::OverUdp,
+                PeerClass::Browser => Relays::OverAny,
+                PeerClass::Player => Relays::No,
+            },
         }
     }
 

@@ -11,7 +11,7 @@ use super::{Broadcast, Timer};
 use crate::id::{LinkKey, NodeId};
 use crate::limits::{COUNT_INTERVAL, RESERVATION};
 use crate::tree::{Class, Handle, Wish};
-use crate::wire::tracker::{ServerMessage, StreamState, WaitReason};
+use crate::wire::tracker::{PeerClass, ServerMessage, StreamState, WaitReason};
 
 /// Whose turn it is first: by rank, then first come, first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,13 @@ struct Waiting {
     tried: u64,
     reason: WaitReason,
     told: Option<(WaitReason, u32)>,
+}
+
+/// Where a waiting peer is to go.
+struct Place {
+    parent: Handle,
+    /// Through a TURN server.
+    relayed: bool,
 }
 
 /// The peers that wait, in order.
@@ -162,7 +169,7 @@ impl Broadcast {
             }
             let node = waiting.node;
             match self.choose(now, node, rng) {
-                Ok(parent) => self.assign(now, node, parent),
+                Ok(place) => self.assign(now, node, place),
                 Err(reason) => {
                     let retry = self.members.get(&node).and_then(|m| m.retry_at(now));
                     if let Some(at) = retry {
@@ -185,7 +192,7 @@ impl Broadcast {
     }
 
     /// The parent for a waiting peer, or why there is none.
-    fn choose(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Result<Handle, WaitReason> {
+    fn choose(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Result<Place, WaitReason> {
         let member = self.members.get(&node).ok_or(WaitReason::Full)?;
         let heals = member.attempt.as_ref().is_some_and(|attempt| attempt.heals);
         let kept = self.keep_last_until.is_some_and(|until| now < until);
@@ -200,11 +207,11 @@ impl Broadcast {
         };
         let lost_any = member.lost_any_lately();
         let root = self.tree.root();
-        let apart = |parent: Handle| {
+        let other = |parent: Handle| {
             let parent = self.tree.get(parent).map(|parent| parent.node());
-            let parent = parent.and_then(|node| self.members.get(&node));
-            parent.is_some_and(|parent| !self.meet(member, parent))
+            parent.and_then(|node| self.members.get(&node))
         };
+        let apart = |parent| other(parent).is_some_and(|parent| !self.meet(member, parent));
         let avoids = |parent: Handle, alone: bool| {
             // Everything is below the root, so that says nothing.
             let lost = |above| Some(above) != root && member.lost_lately(above, now, alone);
@@ -212,16 +219,23 @@ impl Broadcast {
         };
         // Who asks for another parent while it is fed does not want the same again.
         let present = self.tree.parent(member.handle);
-        if let Some(parent) =
-            find(&|parent| Some(parent) == present || avoids(parent, false) || apart(parent))
-        {
-            return Ok(parent);
+        let mut parent =
+            find(&|parent| Some(parent) == present || avoids(parent, false) || apart(parent));
+        if parent.is_none() && lost_any {
+            parent =
+                find(&|parent| Some(parent) == present || avoids(parent, true) || apart(parent));
         }
-        if lost_any
-            && let Some(parent) =
-                find(&|parent| Some(parent) == present || avoids(parent, true) || apart(parent))
-        {
-            return Ok(parent);
+        let mut relayed = false;
+        if parent.is_none() && !self.relays.is_empty() {
+            relayed = true;
+            parent = find(&|parent| {
+                let out_of_reach =
+                    other(parent).is_some_and(|parent| !self.meet_relayed(member, parent));
+                Some(parent) == present || member.avoids_relayed(parent, now) || out_of_reach
+            });
+        }
+        if let Some(parent) = parent {
+            return Ok(Place { parent, relayed });
         }
         match find(&|_| false) {
             Some(_) => Err(WaitReason::NoRoute),
@@ -230,7 +244,8 @@ impl Broadcast {
     }
 
     /// Reserves a slot for a waiting peer and introduces the two to each other.
-    fn assign(&mut self, now: Instant, child: NodeId, parent: Handle) {
+    fn assign(&mut self, now: Instant, child: NodeId, place: Place) {
+        let Place { parent, relayed } = place;
         let Some((parent_node, depth)) = self
             .tree
             .get(parent)
@@ -252,6 +267,7 @@ impl Broadcast {
         let until = now + RESERVATION;
         attempt.assigned = Some(Assigned {
             parent: parent_node,
+            relayed,
             generation,
             until,
         });
@@ -269,6 +285,12 @@ impl Broadcast {
             generation,
             depth,
             info: info.clone(),
+            // Pages have the servers already, and use them by themselves.
+            relay: if relayed && member.class == PeerClass::Native {
+                self.relays.clone()
+            } else {
+                Vec::new()
+            },
         };
         let expect = ServerMessage::Expect {
             link,

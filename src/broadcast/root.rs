@@ -8,7 +8,7 @@ use crate::id::{NodeId, StreamId};
 use crate::limits::{PROVEN_AGE, RENEWAL, ROOT_GRACE};
 use crate::tree::Tree;
 use crate::wire::announcement::SignedStreamInfo;
-use crate::wire::tracker::{ErrorCode, Publish, ServerMessage, StreamState};
+use crate::wire::tracker::{ErrorCode, IceServer, Publish, ServerMessage, StreamState};
 
 #[derive(Debug)]
 pub(super) struct Root {
@@ -36,9 +36,11 @@ pub enum PublishError {
 }
 
 impl Broadcast {
-    /// A stream nobody broadcasts yet.
-    pub fn new(stream: StreamId) -> Self {
+    /// A stream nobody broadcasts yet. `relays` are the TURN servers for peers that cannot connect
+    /// without one.
+    pub fn new(stream: StreamId, relays: Vec<IceServer>) -> Self {
         Self {
+            relays,
             stream,
             title: String::new(),
             listed: false,

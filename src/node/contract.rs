@@ -121,6 +121,13 @@ pub enum Output {
         /// The stream.
         info: StreamInfo,
     },
+    /// Connect a link we began through a TURN server.
+    Relay {
+        /// Which.
+        link: LinkKey,
+        /// The servers, with a name and a password.
+        servers: Vec<IceServer>,
+    },
     /// Give a link we began its answer, which carries these tracks.
     SetAnswer {
         /// Which.

@@ -28,6 +28,7 @@ impl Node {
             PeerOutput::Tracker(message) => Output::Tracker(message),
             PeerOutput::Learn { ice_servers } => Output::Learn { ice_servers },
             PeerOutput::Connect { link, ice_servers } => Output::Connect { link, ice_servers },
+            PeerOutput::Relay { link, servers } => Output::Relay { link, servers },
             PeerOutput::SetAnswer { link, sdp } => match self.info.clone() {
                 Some(info) => Output::SetAnswer { link, sdp, info },
                 None => return,

@@ -206,6 +206,13 @@ pub enum PeerOutput {
         /// STUN and TURN servers.
         ice_servers: Vec<IceServer>,
     },
+    /// Connect a link we began through a TURN server.
+    Relay {
+        /// Which.
+        link: LinkKey,
+        /// The servers, with a name and a password.
+        servers: Vec<IceServer>,
+    },
     /// Give a link we began its answer.
     SetAnswer {
         /// Which.

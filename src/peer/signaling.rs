@@ -122,9 +122,15 @@ impl Peer {
                 parent,
                 generation,
                 info,
+                relay,
                 ..
             } => {
                 self.assigned(now, link, parent, generation, info);
+                let mut attempts = self.upstream.attempts();
+                if !relay.is_empty() && attempts.any(|attempt| attempt.link == link) {
+                    let servers = relay;
+                    self.outputs.push_back(PeerOutput::Relay { link, servers });
+                }
             }
             ServerMessage::Answer { link, sdp } => {
                 let epoch = self.epoch();

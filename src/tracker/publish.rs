@@ -75,7 +75,7 @@ impl<R: Rng> Tracker<R> {
         let broadcast = self
             .streams
             .entry(stream)
-            .or_insert_with(|| Broadcast::new(stream));
+            .or_insert_with(|| Broadcast::new(stream, self.config.relays.clone()));
         if let Err(error) = broadcast.publish(now, arrival, publish) {
             self.send_error(id, ErrorCode::StreamBusy, error.to_string(), false);
             return;

@@ -220,6 +220,8 @@ pub enum ServerMessage {
         depth: u16,
         /// The stream's tracks.
         info: SignedStreamInfo,
+        /// TURN servers to use for this connection, where the two cannot connect without one.
+        relay: Vec<IceServer>,
     },
     /// As a child: your parent's answer.
     Answer {

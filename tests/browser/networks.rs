@@ -3,7 +3,7 @@
 use std::thread;
 
 use banyan_tests::chromium::Launch;
-use banyan_tests::mesh::Args;
+use banyan_tests::coturn::{self, Coturn};
 use banyan_tests::nat::{Home, Internet, Router};
 use banyan_tests::network::available;
 use banyan_tests::page::Page;
@@ -34,7 +34,7 @@ fn a_page_plays_behind_every_router_that_lets_it_or_says_that_none_can_be_reache
     if let Err(reason) = available() {
         return skip(&reason);
     }
-    let mut world = Scattered::new(Args::default());
+    let mut world = Scattered::new();
     let parents = HOMES.map(|(router, class)| (world.internet.home(router), class));
     let viewers = [
         (Router::None, "open"),
@@ -69,4 +69,35 @@ fn a_page_plays_behind_every_router_that_lets_it_or_says_that_none_can_be_reache
             visit.join().unwrap();
         }
     });
+}
+
+#[test]
+fn a_page_that_cannot_connect_otherwise_is_relayed() {
+    let _turn = take_turn();
+    if !browser_is_there() {
+        return;
+    }
+    if let Err(reason) = available() {
+        return skip(&reason);
+    }
+    if !coturn::installed() {
+        return skip("coturn is not installed");
+    }
+    let internet = Internet::new();
+    let coturn = Coturn::start(&internet);
+    let mut world = Scattered::with(internet, coturn.offer());
+    // The last one over TCP: nothing else leaves its network.
+    let pairs = [
+        (Router::PortRestricted, "cone", Router::Symmetric),
+        (Router::Symmetric, "symmetric", Router::PortRestricted),
+        (Router::None, "open", Router::Blocked),
+    ];
+    for (n, (above, class, below)) in pairs.into_iter().enumerate() {
+        let homes = [above, below].map(|router| world.internet.home(router));
+        let root = world.root(&homes[0], Internet::V4, &format!("root-{n}"), 1);
+        assert_eq!(class_in(&root.stats).v4.as_deref(), Some(class));
+        let link = world.link(Internet::V4, &root.stream);
+        let page = (homes[1].machine).inside(|| Page::open(&link, Launch::default()));
+        assert!(plays(&page), "a page behind {below:?} under {above:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Nodes behind routers of every kind, two by two: a pair that can connect does, and one that cannot is
 //! never left trying.
 
-use banyan_tests::mesh::Args;
+use banyan_tests::coturn::{self, Coturn};
 use banyan_tests::nat::{Internet, Router};
 use banyan_tests::network::available;
 use banyan_tests::scattered::{HOMES, Root, Scattered, class_in, connects};
@@ -20,7 +20,7 @@ fn every_pair_of_networks_connects_or_is_never_assigned() {
     if let Err(reason) = available() {
         return skip(&reason);
     }
-    let mut world = Scattered::new(Args::default());
+    let mut world = Scattered::new();
     let homes = HOMES.map(|(router, class)| {
         let [above, below] = [(); 2].map(|()| world.internet.home(router));
         (above, below, class)
@@ -76,7 +76,7 @@ fn with_ipv6_alone_two_connect_and_one_without_it_is_kept_away() {
     if let Err(reason) = available() {
         return skip(&reason);
     }
-    let mut world = Scattered::new(Args::default());
+    let mut world = Scattered::new();
     let [above, below] = [(); 2].map(|()| world.internet.home_v6());
     let other = world.internet.home(Router::None);
     let host = format!("[{}]", Internet::V6);
@@ -90,4 +90,61 @@ fn with_ipv6_alone_two_connect_and_one_without_it_is_kept_away() {
         four.process.stderr().contains(NO_ROUTE).then_some(())
     });
     assert_eq!(world.tree(&root.stream).len(), 2);
+}
+
+/// The words of a node that uses a TURN server.
+const RELAYED: &str = "relayed by the TURN server";
+
+#[test]
+fn who_cannot_connect_otherwise_is_relayed_and_nobody_else() {
+    let _turn = take_turn();
+    if let Err(reason) = available() {
+        return skip(&reason);
+    }
+    if !coturn::installed() {
+        return skip("coturn is not installed");
+    }
+    let internet = Internet::new();
+    let coturn = Coturn::start(&internet);
+    let mut world = Scattered::with(internet, coturn.offer());
+    let above = [Router::PortRestricted, Router::Symmetric].map(|r| world.internet.home(r));
+    let roots = [("cone", &above[0]), ("symmetric", &above[1])]
+        .map(|(name, home)| world.root(home, Internet::V4, &format!("root-{name}"), 3));
+    for (root, class) in roots.iter().zip(["cone", "symmetric"]) {
+        assert_eq!(class_in(&root.stats).v4.as_deref(), Some(class));
+    }
+    // Each below each root; whether it is relayed, or has no way at all.
+    let below = [
+        (Router::PortRestricted, [Some(false), Some(true)]),
+        (Router::Symmetric, [Some(true), Some(true)]),
+        (Router::Blocked, [None, None]),
+    ];
+    let (mut homes, mut nodes) = (Vec::new(), Vec::new());
+    for (router, expected) in below {
+        let home = world.internet.home(router);
+        for (n, (root, expected)) in roots.iter().zip(expected).enumerate() {
+            let name = format!("leaf-{router:?}-{n}");
+            let node = world.leaf(&home, Internet::V4, &name, &root.stream);
+            nodes.push((node, expected, format!("{router:?} below root {n}")));
+        }
+        homes.push(home);
+    }
+    for (node, expected, what) in &nodes {
+        match expected {
+            Some(relayed) => {
+                node.wait_for_media(secs(30));
+                let log = node.process.stderr();
+                assert_eq!(log.contains(RELAYED), *relayed, "{what}: {log}");
+            }
+            None => wait_for(&format!("{what}: no route"), secs(30), || {
+                node.process.stderr().contains(NO_ROUTE).then_some(())
+            }),
+        }
+    }
+    std::thread::sleep(secs(3));
+    for (node, expected, what) in &nodes {
+        let stats = node.newest_stats();
+        assert_eq!(stats.parent.is_some(), expected.is_some(), "{what}");
+        assert_eq!((stats.lost(), stats.heals), (0, 0), "{what}: {stats:?}");
+    }
 }

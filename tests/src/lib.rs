@@ -11,6 +11,7 @@
 pub mod api;
 pub mod binaries;
 pub mod chromium;
+pub mod coturn;
 pub mod figures;
 pub mod foreign;
 pub mod media;

@@ -23,6 +23,7 @@ pub enum Router {
 pub struct Internet {
     /// Its namespace.
     pub middle: Namespace,
+    _nowhere: Namespace,
     homes: u8,
 }
 
@@ -47,7 +48,15 @@ impl Internet {
         middle.forward();
         middle.ip(&["addr", "add", &format!("{}/32", Self::V4), "dev", "lo"]);
         middle.ip(&["addr", "add", &format!("{}/128", Self::V6), "dev", "lo"]);
-        Self { middle, homes: 0 }
+        // What nobody has gets lost on the way, as in the world, instead of being refused at once.
+        let nowhere = Namespace::new("nowhere");
+        cable(&middle, "198.19.0.1/24", &nowhere, "198.19.0.2/24");
+        middle.ip(&["route", "add", "default", "via", "198.19.0.2"]);
+        Self {
+            middle,
+            _nowhere: nowhere,
+            homes: 0,
+        }
     }
 
     /// A home with IPv4.
@@ -55,7 +64,7 @@ impl Internet {
         self.homes += 1;
         let n = self.homes;
         let machine = Namespace::new("home");
-        let [outside, public] = [1, 2].map(|end| format!("10.20.{n}.{end}"));
+        let [outside, public] = [1, 2].map(|end| format!("198.18.{n}.{end}"));
         let with_mask = |address: &str| format!("{address}/24");
         if router == Router::None {
             cable(

@@ -38,10 +38,15 @@ pub struct Root {
 }
 
 impl Scattered {
-    /// A tracker that all homes reach, with these arguments besides.
-    pub fn new(more: Args) -> Self {
-        let internet = Internet::new();
-        let (tracker, address) = (internet.middle).inside(|| tracker_with("[::]:0", more));
+    /// A tracker that all homes reach.
+    pub fn new() -> Self {
+        Self::with(Internet::new(), Args::default())
+    }
+
+    /// The same in this network, with these arguments besides.
+    pub fn with(internet: Internet, more: Args) -> Self {
+        let started = (internet.middle).inside(|| tracker_with("[::]:0", more));
+        let (tracker, address) = started;
         let port = address.rsplit(':').next().unwrap().to_owned();
         Self {
             internet,
@@ -90,6 +95,12 @@ impl Scattered {
     pub fn tree(&self, stream: &str) -> Vec<api::TreePeer> {
         let tracker = self.tracker(Internet::V4);
         self.internet.middle.inside(|| api::tree(&tracker, stream))
+    }
+}
+
+impl Default for Scattered {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Config {
     pub public_url: Option<PublicUrl>,
     /// STUN and TURN servers for the peers. None: the tracker's own STUN.
     pub ice_servers: Option<Vec<IceServer>>,
+    /// TURN servers that share a secret with this tracker, which makes their passwords.
+    pub turn: Option<TurnServers>,
     /// Reverse proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// Certificate and key, to serve HTTPS.
@@ -63,6 +65,7 @@ impl Default for Config {
             stun: StunListen::Default,
             public_url: None,
             ice_servers: None,
+            turn: None,
             trusted_proxies: Vec::new(),
             tls: None,
             loopback: false,
@@ -72,6 +75,15 @@ impl Default for Config {
     }
 }
 
+/// TURN servers and the secret they share with the tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnServers {
+    /// `turn:HOST:PORT` (RFC 7065).
+    pub urls: Vec<String>,
+    /// Where the secret is.
+    pub secret_file: PathBuf,
+}
+
 /// Settings that do not go together.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +91,12 @@ pub enum ConfigError {
     /// One half of a pair is missing.
     #[error("tls_cert and tls_key belong together: {missing} is missing")]
     Tls {
+        /// The one that is missing.
+        missing: &'static str,
+    },
+    /// The same of another pair.
+    #[error("turn and turn_secret_file belong together: {missing} is missing")]
+    Turn {
         /// The one that is missing.
         missing: &'static str,
     },

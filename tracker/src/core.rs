@@ -18,8 +18,10 @@ use rand::rngs::{StdRng, SysRng};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::ice::IceOffer;
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
+use crate::turn::Turn;
 pub(crate) use line::{Inbox, Line, Outbox, Outgoing};
 
 /// Commands that wait for the core, from all sessions together: some milliseconds of its work.
@@ -55,6 +57,7 @@ enum Command {
 pub(crate) struct CoreHandle {
     commands: mpsc::Sender<Command>,
     next_session: Arc<AtomicU64>,
+    turn: Option<Arc<Turn>>,
 }
 
 impl CoreHandle {
@@ -66,7 +69,12 @@ impl CoreHandle {
         ice_servers: Vec<IceServer>,
     ) -> Result<Line, Stopped> {
         let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
-        let (outlet, line) = line::line(session, self.commands.clone(), ice_servers);
+        let (outlet, line) = line::line(
+            session,
+            self.commands.clone(),
+            ice_servers,
+            self.turn.clone(),
+        );
         self.commands
             .send(Command::Connected {
                 outlet,
@@ -96,16 +104,22 @@ impl CoreHandle {
 
 /// Starts the task. It ends with `lifetime`, or with an error if the core fails.
 pub(crate) fn spawn(
+    ice: &IceOffer,
     metrics: Arc<Metrics>,
     lifetime: Lifetime,
 ) -> anyhow::Result<(CoreHandle, JoinHandle<()>)> {
     let rng = StdRng::try_from_rng(&mut SysRng)?;
-    let core = Tracker::new(TrackerConfig::default(), rng);
+    let config = TrackerConfig {
+        relays: ice.relays(),
+        ..TrackerConfig::default()
+    };
+    let core = Tracker::new(config, rng);
     let (commands, received) = mpsc::channel(COMMANDS);
     let task = run::Runner::new(core, received, metrics).run(lifetime);
     let handle = CoreHandle {
         commands,
         next_session: Arc::new(AtomicU64::new(1)),
+        turn: ice.turn.clone().map(Arc::new),
     };
     Ok((handle, tokio::spawn(task)))
 }

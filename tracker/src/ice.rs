@@ -5,10 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 use banyan::wire::tracker::IceServer;
 
 use crate::caller::host_of;
+use crate::turn::Turn;
 
 /// What to hand out as ICE servers.
 #[derive(Debug, Clone)]
-pub(crate) enum IceOffer {
+pub(crate) struct IceOffer {
+    /// Who tells peers their address.
+    pub(crate) stun: StunOffer,
+    /// Who relays for those that cannot connect.
+    pub(crate) turn: Option<Turn>,
+}
+
+/// What to hand out besides TURN with time-limited passwords.
+#[derive(Debug, Clone)]
+pub(crate) enum StunOffer {
     /// What the configuration names, to everybody.
     Configured(Vec<IceServer>),
     /// This tracker's own STUN, by the name each peer calls the tracker.
@@ -20,11 +30,29 @@ pub(crate) enum IceOffer {
 impl IceOffer {
     /// The servers for a peer that calls this tracker `authority`.
     pub(crate) fn servers(&self, authority: &str) -> Vec<IceServer> {
-        match self {
-            Self::Configured(servers) => servers.clone(),
-            Self::OwnStun(stun) => own_stun(*stun, authority).into_iter().collect(),
-            Self::Nothing => Vec::new(),
-        }
+        let mut servers = match &self.stun {
+            StunOffer::Configured(servers) => servers.clone(),
+            StunOffer::OwnStun(stun) => own_stun(*stun, authority).into_iter().collect(),
+            StunOffer::Nothing => Vec::new(),
+        };
+        servers.extend(self.turn.as_ref().map(Turn::server));
+        servers
+    }
+
+    /// The TURN servers among them, those with time-limited passwords without one.
+    pub(crate) fn relays(&self) -> Vec<IceServer> {
+        let is_turn = |url: &String| url.starts_with("turn");
+        let mut relays = match &self.stun {
+            StunOffer::Configured(servers) => servers.clone(),
+            StunOffer::OwnStun(_) | StunOffer::Nothing => Vec::new(),
+        };
+        relays.retain(|server| server.urls.iter().any(is_turn));
+        relays.extend(self.turn.as_ref().map(|turn| IceServer {
+            urls: turn.urls.clone(),
+            username: None,
+            credential: None,
+        }));
+        relays
     }
 }
 
@@ -67,7 +95,10 @@ mod tests {
     use super::*;
 
     fn url(stun: &str, authority: &str) -> Option<String> {
-        let offer = IceOffer::OwnStun(stun.parse().unwrap());
+        let offer = IceOffer {
+            stun: StunOffer::OwnStun(stun.parse().unwrap()),
+            turn: None,
+        };
         let server = offer.servers(authority).pop()?;
         server.urls.into_iter().next()
     }

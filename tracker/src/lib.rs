@@ -16,6 +16,7 @@ mod server;
 mod session;
 mod stun;
 mod tls;
+mod turn;
 
 pub use config::Config;
 pub use listen::ListenError;

@@ -13,9 +13,10 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::caller::Trust;
 use crate::config::{Config, DEFAULT_PORT, DEFAULT_STUN_PORT, PublicUrl, StunListen};
 use crate::connections::Acceptor;
-use crate::ice::IceOffer;
+use crate::ice::{IceOffer, StunOffer};
 use crate::lifetime::{Lifetime, Stopper, lifetime};
 use crate::metrics::Metrics;
+use crate::turn::Turn;
 use crate::{core, http, listen, stun, tls};
 use banyan_http::admission::Admission;
 
@@ -64,17 +65,23 @@ impl Server {
         let (stopper, lifetime) = lifetime();
 
         let (stun_addr, stun) = start_stun(config.stun, &metrics, &lifetime)?.unzip();
-        let ice = match (config.ice_servers, stun_addr) {
-            (Some(servers), _) => IceOffer::Configured(servers),
-            (None, Some(address)) => IceOffer::OwnStun(address),
-            (None, None) => IceOffer::Nothing,
+        let turn = (config.turn)
+            .map(|turn| Turn::load(turn.urls, &turn.secret_file))
+            .transpose()?;
+        let ice = IceOffer {
+            stun: match (config.ice_servers, stun_addr) {
+                (Some(servers), _) => StunOffer::Configured(servers),
+                (None, Some(address)) => StunOffer::OwnStun(address),
+                (None, None) => StunOffer::Nothing,
+            },
+            turn,
         };
         let trust = Arc::new(Trust {
             proxies: config.trusted_proxies,
             public_url: config.public_url.clone(),
         });
         let admission = Admission::new(config.max_connections, config.max_connections_per_address);
-        let (handle, core) = core::spawn(Arc::clone(&metrics), lifetime.clone())
+        let (handle, core) = core::spawn(&ice, Arc::clone(&metrics), lifetime.clone())
             .context("the system gives no randomness")?;
         let reload = Arc::new(Notify::new());
         let tls = watched.map(|(watcher, certificates)| {

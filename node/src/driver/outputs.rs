@@ -65,6 +65,7 @@ impl Turn {
                     self.rejected(now, link, &error);
                 }
             }
+            Output::Relay { link, servers } => self.engine.relay(now, link, &servers),
             Output::SetAnswer { link, sdp, info } => {
                 if let Err(error) = self.engine.set_answer(now, link, &sdp, &info) {
                     self.rejected(now, link, &error);

@@ -84,6 +84,18 @@ pub(super) fn reflexive(addr: SocketAddr, base: SocketAddr) -> String {
     line(addr, 100, 0, &base)
 }
 
+/// A candidate line for our address at a TURN server whose answers come to `base`: the last one to be
+/// tried.
+pub(super) fn relay(addr: SocketAddr, base: SocketAddr) -> String {
+    let base = format!("typ relay raddr {} rport {}", base.ip(), base.port());
+    line(addr, 0, 0, &base)
+}
+
+/// The same for the ICE agent, which waits less for what it takes to be a host's.
+pub(super) fn relay_as_host(addr: SocketAddr) -> String {
+    line(addr, 0, 0, "typ host")
+}
+
 fn line(addr: SocketAddr, preference: u32, rank: usize, rest: &str) -> String {
     let local = 65_535 - u32::try_from(rank).unwrap_or(0).min(65_535);
     let priority = (preference << 24) | (local << 8) | 255;
@@ -156,6 +168,8 @@ mod tests {
         assert_eq!(read.addr, addr);
         let base = "0.0.0.0:7144".parse().unwrap();
         assert_eq!(remote(&reflexive(addr, base)).unwrap().unwrap().addr, addr);
+        assert_eq!(remote(&relay(addr, base)).unwrap().unwrap().addr, addr);
+        assert!(relay_as_host(addr).ends_with("typ host"));
         let v6: SocketAddr = "[2001:db8::1]:9".parse().unwrap();
         assert_eq!(remote(&host(v6, 3)).unwrap().unwrap().addr, v6);
     }

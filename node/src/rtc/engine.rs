@@ -24,6 +24,7 @@ use super::checks::Budget;
 use super::demux::Demux;
 use super::link::Link;
 use super::reflexive::Reflexive;
+use super::relayed::Relayed;
 use super::socket::{Datagram, Sockets};
 pub use publisher::Publication;
 
@@ -51,6 +52,7 @@ pub struct Engine {
     farewell: VecDeque<Datagram>,
     handshakes: VecDeque<Handshake>,
     reflexive: Reflexive,
+    relayed: Relayed,
     certificate: RTCCertificate,
     provider: Arc<dyn RTCCryptoProvider>,
     fingerprint: String,
@@ -107,6 +109,7 @@ impl Engine {
             farewell: VecDeque::new(),
             handshakes: VecDeque::new(),
             reflexive: Reflexive::new(),
+            relayed: Relayed::new(Arc::clone(&provider)),
             certificate,
             provider,
             fingerprint,
@@ -142,7 +145,14 @@ impl Engine {
             gone.close(now, &mut self.demux, &mut self.budget);
             self.demux.remove(link);
             self.reflexive.forget(link);
-            self.farewell.append(&mut gone.queue);
+            for datagram in gone.queue.drain(..) {
+                if self.relayed.is_ours(datagram.local) {
+                    self.relayed.send(now, datagram.peer, &datagram.bytes);
+                } else {
+                    self.farewell.push_back(datagram);
+                }
+            }
+            self.relayed.forget(now, link);
         }
     }
 

@@ -93,6 +93,8 @@ pub(super) struct Link {
     pub(super) dirty: bool,
     /// Set when the link has ended; the engine removes it.
     pub(super) ended: Option<CloseReason>,
+    /// It may use our address at a TURN server.
+    pub(super) relayed: bool,
     /// The peer was offered nothing but AES-GCM.
     pub(super) gcm_only: bool,
     connection: Box<RTCPeerConnection>,

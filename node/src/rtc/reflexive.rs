@@ -382,7 +382,11 @@ impl Query {
 
 /// `host:port` of a `stun:` URI (RFC 7064); others are not for this.
 fn host_and_port(url: &str) -> Option<String> {
-    let host = url.strip_prefix("stun:")?.split('?').next()?;
+    with_port(url.strip_prefix("stun:")?.split('?').next()?)
+}
+
+/// `host:port`, the port being that of STUN and TURN where none is named.
+pub(super) fn with_port(host: &str) -> Option<String> {
     let host = host.trim_start_matches('/');
     if host.is_empty() || host.len() > 255 {
         return None;

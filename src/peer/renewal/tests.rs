@@ -135,6 +135,7 @@ impl End {
             generation: Generation(1),
             depth: 1,
             info: signed(1),
+            relay: Vec::new(),
         });
         end.tracker(ServerMessage::Answer {
             link: link(),

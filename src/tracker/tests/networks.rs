@@ -131,3 +131,65 @@ fn a_page_counts_as_most_homes_do() {
     assert_eq!(reason(&mut world, second), Some(WaitReason::NoRoute));
     assert_eq!(world.shown(symmetric.node).unwrap().used, 0);
 }
+
+fn turn() -> IceServer {
+    IceServer {
+        urls: vec!["turn:turn.example:3478".into()],
+        username: None,
+        credential: None,
+    }
+}
+
+/// The newest order of a client, and the relays it names.
+fn relays(world: &mut World, client: Client) -> Option<(NodeId, Vec<IceServer>)> {
+    let messages = world.read(client).into_iter().rev();
+    let mut orders = messages.filter_map(|message| match message {
+        ServerMessage::Assigned { parent, relay, .. } => Some((parent, relay)),
+        _ => None,
+    });
+    orders.next()
+}
+
+#[test]
+fn where_there_is_a_relay_it_is_the_last_resort() {
+    let (mut world, root) = World::live_with_relays(1, vec![turn()]);
+    world.say(root, ClientMessage::Reachability(ipv4(Reach::Cone)));
+    let (open, _) = placed(&mut world, 1, 1, Reach::Open);
+    // Deeper down, but direct.
+    let peer = native(&mut world, 2, 0, Reach::Symmetric);
+    world.join(peer, 1, None);
+    assert_eq!(relays(&mut world, peer), Some((open.node, Vec::new())));
+    world.say(peer, ClientMessage::Leave);
+    world.say(open, ClientMessage::Leave);
+    let peer = native(&mut world, 3, 0, Reach::Symmetric);
+    world.join(peer, 1, None);
+    assert_eq!(relays(&mut world, peer), Some((root.node, vec![turn()])));
+    world.say(peer, ClientMessage::Leave);
+    // Not where even the relay is out of reach.
+    let blocked = native(&mut world, 4, 0, Reach::Blocked);
+    world.join(blocked, 1, None);
+    assert_eq!(reason(&mut world, blocked), Some(WaitReason::NoRoute));
+}
+
+#[test]
+fn a_pair_that_found_no_way_tries_a_relay_and_then_nothing_more() {
+    let (mut world, root) = World::live_with_relays(1, vec![turn()]);
+    world.say(root, ClientMessage::Reachability(ipv4(Reach::Cone)));
+    let peer = native(&mut world, 1, 0, Reach::Cone);
+    world.join(peer, 1, None);
+    assert_eq!(relays(&mut world, peer), Some((root.node, Vec::new())));
+    let unreachable = lost(root.node, LostReason::Unreachable);
+    world.join(peer, 2, unreachable);
+    assert_eq!(relays(&mut world, peer), Some((root.node, vec![turn()])));
+    world.join(peer, 3, unreachable);
+    assert_eq!(reason(&mut world, peer), Some(WaitReason::NoRoute));
+}
+
+#[test]
+fn a_page_uses_the_relay_it_has() {
+    let (mut world, root) = World::live_with_relays(1, vec![turn()]);
+    world.say(root, ClientMessage::Reachability(ipv4(Reach::Symmetric)));
+    let page = world.page_at(1, "198.51.100.1");
+    world.join(page, 1, None);
+    assert_eq!(relays(&mut world, page), Some((root.node, Vec::new())));
+}

@@ -71,9 +71,13 @@ pub(super) fn info(epoch: u64) -> StreamInfo {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
+        Self::with(seed, TrackerConfig::default())
+    }
+
+    fn with(seed: u64, config: TrackerConfig) -> Self {
         Self {
             now: start(),
-            tracker: Tracker::new(TrackerConfig::default(), StdRng::seed_from_u64(seed)),
+            tracker: Tracker::new(config, StdRng::seed_from_u64(seed)),
             inbox: BTreeMap::new(),
             closed: Vec::new(),
             key: SigningKey::from_bytes(&[1; 32]),
@@ -84,7 +88,16 @@ impl World {
 
     /// A world with a live stream; its root has node 0.
     pub(super) fn live(root_slots: u16) -> (Self, Client) {
-        let mut world = Self::new(1);
+        Self::live_with_relays(root_slots, Vec::new())
+    }
+
+    /// The same at a tracker that has TURN servers to offer.
+    pub(super) fn live_with_relays(root_slots: u16, relays: Vec<IceServer>) -> (Self, Client) {
+        let config = TrackerConfig {
+            relays,
+            ..TrackerConfig::default()
+        };
+        let mut world = Self::with(1, config);
         let root = world.root(0, root_slots);
         world.go_live(root, 1);
         // Past the time in which the last slot is kept for relays.
@@ -178,6 +191,12 @@ impl World {
     pub(super) fn native_at(&mut self, n: u64, slots: u16, address: &str) -> Client {
         let session = self.connect_from(address);
         self.greet(session, n, PeerClass::Native, slots)
+    }
+
+    /// A page that the tracker sees at this address.
+    pub(super) fn page_at(&mut self, n: u64, address: &str) -> Client {
+        let session = self.connect_from(address);
+        self.greet(session, n, PeerClass::Browser, 0)
     }
 
     pub(super) fn say(&mut self, client: Client, message: ClientMessage) {

@@ -82,6 +82,18 @@ impl From<IceServerUrl> for IceServer {
     }
 }
 
+/// The URL of a TURN server whose passwords this tracker makes.
+pub(super) fn turn_url(text: &str) -> Result<String, String> {
+    let server: IceServerUrl = text.parse()?;
+    if server.login.is_some() || !server.url.starts_with("turn") {
+        return Err(
+            "expected turn:HOST:PORT without a password; one with a password is an ice-server"
+                .to_owned(),
+        );
+    }
+    Ok(server.url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +113,15 @@ mod tests {
         assert_eq!(server.credential.as_deref(), Some("a,b@c"));
         let plain: IceServerUrl = "stun:s.example".parse().unwrap();
         assert_eq!(IceServer::from(plain).credential, None);
+    }
+
+    #[test]
+    fn a_turn_server_with_made_passwords_has_none_in_its_url() {
+        let url = "turn:t.example:3478?transport=tcp";
+        assert_eq!(turn_url(url).as_deref(), Ok(url));
+        for bad in ["turn:me:secret@t.example", "stun:t.example", "t.example"] {
+            assert!(turn_url(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

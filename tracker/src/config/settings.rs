@@ -9,10 +9,10 @@ use banyan_operator::manual::Manual;
 use clap::{Args, Parser};
 use ipnet::IpNet;
 
-use super::ice::IceServerUrl;
+use super::ice::{IceServerUrl, turn_url};
 use super::{
     Config, ConfigError, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_CONNECTIONS_PER_ADDRESS, PublicUrl,
-    StunListen, TlsFiles, listen_address, network,
+    StunListen, TlsFiles, TurnServers, listen_address, network,
 };
 
 /// Signalling, STUN, web pages and API for live broadcast trees.
@@ -87,6 +87,15 @@ pub struct Settings {
     )]
     pub ice_server: Vec<IceServerUrl>,
 
+    /// TURN server that relays for peers who cannot connect otherwise, as turn:HOST:PORT, its
+    /// passwords made from the secret it shares with this tracker; may be repeated
+    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = turn_url)]
+    pub turn: Vec<String>,
+
+    /// File with that secret (coturn: static-auth-secret)
+    #[arg(long, value_name = "FILE")]
+    pub turn_secret_file: Option<PathBuf>,
+
     /// Most connections at once
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_CONNECTIONS,
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -114,6 +123,18 @@ impl Settings {
                 });
             }
         };
+        let turn = match (self.turn, self.turn_secret_file) {
+            (urls, None) if urls.is_empty() => None,
+            (urls, Some(_)) if urls.is_empty() => {
+                return Err(ConfigError::Turn { missing: "turn" });
+            }
+            (urls, Some(secret_file)) => Some(TurnServers { urls, secret_file }),
+            (_, None) => {
+                return Err(ConfigError::Turn {
+                    missing: "turn_secret_file",
+                });
+            }
+        };
         let ice_servers: Vec<IceServer> =
             self.ice_server.into_iter().map(IceServer::from).collect();
         Ok(Config {
@@ -121,6 +142,7 @@ impl Settings {
             stun: self.stun,
             public_url: self.public_url,
             ice_servers: (!ice_servers.is_empty()).then_some(ice_servers),
+            turn,
             trusted_proxies: self.trusted_proxy,
             tls,
             loopback: false,

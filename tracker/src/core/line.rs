@@ -9,6 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use super::{Command, Stopped, weight};
+use crate::turn::Turn;
 
 /// Messages that wait for one session. One step of the core can say this much to one peer: a
 /// root with 1000 slots whose waiting viewers are let in at once, and their candidates.
@@ -31,6 +32,7 @@ pub(super) struct Outlet {
     queue: mpsc::Sender<Outgoing>,
     shared: Arc<Shared>,
     ice_servers: Vec<IceServer>,
+    turn: Option<Arc<Turn>>,
 }
 
 /// The session's end.
@@ -66,6 +68,7 @@ pub(super) fn line(
     session: SessionId,
     commands: mpsc::Sender<Command>,
     ice_servers: Vec<IceServer>,
+    turn: Option<Arc<Turn>>,
 ) -> (Outlet, Line) {
     let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES);
     let shared = Arc::<Shared>::default();
@@ -73,6 +76,7 @@ pub(super) fn line(
         queue: sender,
         shared: Arc::clone(&shared),
         ice_servers,
+        turn,
     };
     let line = Line {
         outbox: Outbox { session, commands },
@@ -87,8 +91,16 @@ pub(super) fn line(
 impl Outlet {
     /// Puts a message into the session's queue; a session that is over loses it.
     pub(super) fn send(&self, mut message: ServerMessage) -> Result<(), TooSlow> {
-        if let ServerMessage::Welcome(welcome) = &mut message {
-            welcome.ice_servers.clone_from(&self.ice_servers);
+        match (&mut message, &self.turn) {
+            (ServerMessage::Welcome(welcome), _) => {
+                welcome.ice_servers.clone_from(&self.ice_servers);
+            }
+            (ServerMessage::Assigned { relay, .. }, Some(turn)) => {
+                for server in relay {
+                    turn.complete(server);
+                }
+            }
+            _ => {}
         }
         let weight = weight(&message);
         let queued = self.shared.queued.fetch_add(weight, Ordering::Relaxed) + weight;

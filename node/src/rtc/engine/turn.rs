@@ -1,13 +1,15 @@
 //! One turn of the loop: what comes in, what is due, what goes out.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use banyan::id::LinkKey;
 use bytes::BytesMut;
 
 use super::{Engine, Handshake, MAX_EVENTS};
-use crate::rtc::demux::{is_dtls, is_stun};
+use crate::rtc::demux::{Demux, is_dtls, is_stun};
+use crate::rtc::link::Link;
 use crate::rtc::socket::Datagram;
 use crate::rtc::{CloseReason, EngineEvent};
 
@@ -20,6 +22,52 @@ const HANDSHAKES_PER_TURN: usize = 4;
 
 /// Handshake datagrams that wait for their turn. A handshake has ten, and retransmits.
 const MAX_HANDSHAKES_WAITING: usize = 4096;
+
+/// Where datagrams of peers go.
+struct Intake<'a> {
+    links: &'a mut HashMap<LinkKey, Link>,
+    demux: &'a mut Demux,
+    dirty: &'a mut Vec<LinkKey>,
+    handshakes: &'a mut VecDeque<Handshake>,
+    events: &'a mut VecDeque<EngineEvent>,
+}
+
+impl Intake<'_> {
+    /// Takes a datagram; false if it is no link's.
+    fn take(&mut self, now: Instant, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) -> bool {
+        let Some(link) = self.demux.route(peer, bytes) else {
+            return false;
+        };
+        let Some(entry) = self.links.get_mut(&link) else {
+            return true;
+        };
+        if self.demux.received(now, peer, bytes) {
+            entry.targets.answered(peer);
+        }
+        if !entry.admits(bytes) {
+            return true;
+        }
+        if is_dtls(bytes) && entry.handshaking() {
+            if self.handshakes.len() < MAX_HANDSHAKES_WAITING {
+                let bytes = BytesMut::from(bytes);
+                self.handshakes.push_back(Handshake {
+                    link,
+                    local,
+                    peer,
+                    bytes,
+                });
+            }
+            return true;
+        }
+        entry.read(now, local, peer, bytes);
+        if !entry.connected() {
+            // The next datagram may need the keys that this one completes.
+            entry.service(now, &mut |event| self.events.push_back(event));
+        }
+        self.dirty.push(link);
+        true
+    }
+}
 
 impl Engine {
     /// Waits until there is something to do: a datagram, room in a socket that was full, a timer
@@ -37,14 +85,34 @@ impl Engine {
                 None => std::future::pending().await,
             }
         };
-        let name = tokio::select! {
-            () = self.sockets.ready() => None,
-            () = timer => None,
-            name = self.reflexive.resolved() => Some(name),
-        };
-        if let Some(name) = name {
-            self.reflexive.handle_resolved(Instant::now(), name);
+        tokio::select! {
+            () = self.sockets.ready() => {}
+            () = timer => {}
+            name = self.reflexive.resolved() => {
+                self.reflexive.handle_resolved(Instant::now(), name);
+            }
+            name = self.relayed.resolved() => {
+                self.relayed.handle_resolved(Instant::now(), name);
+            }
         }
+    }
+
+    /// Takes a datagram that was not read from a socket.
+    pub(super) fn take_in(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        peer: SocketAddr,
+        bytes: &[u8],
+    ) {
+        let mut intake = Intake {
+            links: &mut self.links,
+            demux: &mut self.demux,
+            dirty: &mut self.dirty,
+            handshakes: &mut self.handshakes,
+            events: &mut self.events,
+        };
+        intake.take(now, local, peer, bytes);
     }
 
     /// Reads what the sockets have, up to a turn's worth.
@@ -61,52 +129,33 @@ impl Engine {
                     dirty,
                     handshakes,
                     reflexive,
+                    relayed,
                     events,
                     ..
                 } = self;
+                let mut intake = Intake {
+                    links,
+                    demux,
+                    dirty,
+                    handshakes,
+                    events,
+                };
                 let mut found = Vec::new();
                 let more = sockets.read(index, |datagram| {
-                    let Some(link) = demux.route(datagram.peer, datagram.bytes) else {
-                        if is_stun(datagram.bytes) {
-                            let (peer, bytes) = (datagram.peer, datagram.bytes);
-                            found.extend(reflexive.handle_response(now, peer, bytes));
-                        }
-                        return;
-                    };
-                    let Some(entry) = links.get_mut(&link) else {
-                        return;
-                    };
-                    if demux.received(now, datagram.peer, datagram.bytes) {
-                        entry.targets.answered(datagram.peer);
-                    }
-                    if !entry.admits(datagram.bytes) {
+                    let (local, peer, bytes) = (datagram.local, datagram.peer, datagram.bytes);
+                    if relayed.is_server(peer) {
+                        relayed.receive(now, bytes);
+                    } else if intake.take(now, local, peer, bytes) {
                         return;
                     }
-                    if is_dtls(datagram.bytes) && entry.handshaking() {
-                        if handshakes.len() < MAX_HANDSHAKES_WAITING {
-                            let (local, peer) = (datagram.local, datagram.peer);
-                            let bytes = BytesMut::from(datagram.bytes);
-                            handshakes.push_back(Handshake {
-                                link,
-                                local,
-                                peer,
-                                bytes,
-                            });
-                        }
-                        return;
-                    }
-                    entry.read(now, datagram.local, datagram.peer, datagram.bytes);
-                    if entry.connected() {
-                        dirty.push(link);
-                    } else {
-                        // The next datagram may need the keys that this one completes.
-                        entry.service(now, &mut |event| events.push_back(event));
-                        dirty.push(link);
+                    if is_stun(bytes) {
+                        found.extend(reflexive.handle_response(now, peer, bytes));
                     }
                 });
                 for found in found {
                     self.handle_found(found);
                 }
+                self.take_relayed(now);
                 self.service(now);
                 if !more {
                     break;
@@ -142,31 +191,38 @@ impl Engine {
         if let Some(found) = found {
             self.handle_found(found);
         }
+        self.relayed.handle_timeout(now);
+        self.take_relayed(now);
         self.service(now);
     }
 
     /// Sends what is queued. Call it once per turn, after the orders of the turn.
     pub fn flush(&mut self, now: Instant) {
         self.service(now);
-        if !self.farewell.is_empty() {
-            self.sockets.send(now, &mut self.farewell);
-            self.farewell.truncate(MAX_HANDSHAKES_WAITING);
-        }
         let mut dirty = std::mem::take(&mut self.dirty);
         // A socket that is full most of the time must not serve the same links first each time.
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn % dirty.len().max(1);
         dirty.rotate_left(first);
         for link in dirty {
+            if let Some(entry) = self.links.get_mut(&link).filter(|entry| entry.dirty) {
+                entry.drain(now, &mut self.demux, &mut self.budget);
+            }
+            self.send_relayed(now, link);
             if let Some(entry) = self.links.get_mut(&link) {
-                if entry.dirty {
-                    entry.drain(now, &mut self.demux, &mut self.budget);
-                }
                 entry.queued -= self.sockets.send(now, &mut entry.queue);
                 if !entry.queue.is_empty() || entry.ended.is_some() {
                     self.dirty.push(link);
                 }
             }
+        }
+        while let Some((peer, bytes)) = self.relayed.poll_send() {
+            let local = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            self.farewell.push_back(Datagram { local, peer, bytes });
+        }
+        if !self.farewell.is_empty() {
+            self.sockets.send(now, &mut self.farewell);
+            self.farewell.truncate(MAX_HANDSHAKES_WAITING);
         }
     }
 
@@ -176,7 +232,8 @@ impl Engine {
             return Some(Instant::now());
         }
         let links = self.links.values().filter_map(|l| l.deadline).min();
-        [links, self.reflexive.deadline()]
+        let relayed = self.relayed.deadline();
+        [links, self.reflexive.deadline(), relayed]
             .into_iter()
             .flatten()
             .min()

@@ -174,6 +174,7 @@ impl Link {
             fed: true,
             dirty: true,
             ended: None,
+            relayed: false,
             gcm_only: seed.ciphers == Ciphers::GcmOnly,
             connection: Box::new(connection),
             inbox,
@@ -289,7 +290,21 @@ impl Link {
             return;
         }
         self.later.add_local(address, self.addresses.len());
-        let candidate = candidate::host(address, self.addresses.len());
+        self.add_local_as(address, candidate::host(address, self.addresses.len()));
+    }
+
+    /// Lets the link use our address at a TURN server, after all others.
+    pub(in crate::rtc) fn add_relayed(&mut self, now: Instant, address: SocketAddr) {
+        if self.addresses.contains(&address) {
+            return;
+        }
+        self.add_local_as(address, candidate::relay_as_host(address));
+        self.relayed = true;
+        self.checking_since = now;
+        self.dirty = true;
+    }
+
+    fn add_local_as(&mut self, address: SocketAddr, candidate: String) {
         self.addresses.push(address);
         let init = RTCIceCandidateInit {
             candidate,
