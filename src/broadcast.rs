@@ -2,9 +2,9 @@
 //!
 //! Each verb of the protocol has a room: `join`, `link` (what the two ends of a connection say to
 //! each other), `heal` (reports, departures, returns), `root` (the broadcaster's own messages),
-//! `suspicion` (what children say of a parent), `player` (leaves that say nothing themselves),
-//! `network` (which pairs can connect). `queue` finds parents for those who wait, `status` and `view`
-//! tell people.
+//! `suspicion` (what children say of a parent), `standby` (who takes over when a parent fails),
+//! `player` (leaves that say nothing themselves), `network` (which pairs can connect). `queue` finds
+//! parents for those who wait, `status` and `view` tell people.
 //!
 //! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
 //! sessions. After each verb it calls [`Broadcast::settle`], which places whoever can be placed.
@@ -19,6 +19,7 @@ mod network;
 mod player;
 mod queue;
 mod root;
+mod standby;
 mod status;
 mod suspicion;
 mod view;
@@ -81,6 +82,8 @@ enum Timer {
     LastSlot,
     /// This peer has been here for long enough to be trusted to stay.
     Prove(NodeId),
+    /// The standby of this child has to be connected by now.
+    Standby(NodeId),
 }
 
 /// Counts since the broadcast began, for metrics.
@@ -100,6 +103,8 @@ pub struct BroadcastCounters {
     pub refused: [u64; RefuseReason::ALL.len()],
     /// Reservations that ran out.
     pub expired: u64,
+    /// Standbys that took the place of a parent.
+    pub switched: u64,
     /// Peers put back in their place by reports.
     pub adopted: u64,
     /// Peers whose session ended without a word.
@@ -120,6 +125,7 @@ impl BroadcastCounters {
             *count += more;
         }
         self.expired += other.expired;
+        self.switched += other.switched;
         self.adopted += other.adopted;
         self.lost += other.lost;
         self.stale += other.stale;
@@ -141,6 +147,10 @@ pub struct Broadcast {
     tree: Tree,
     members: BTreeMap<NodeId, Member>,
     queue: Queue,
+    /// Requests for a standby that are not decided.
+    wishes: Vec<standby::Wish>,
+    /// By node, those it is the standby of; also while its session is away.
+    clients: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Places of peers whose session ended a moment ago.
     places: BTreeMap<NodeId, Place>,
     keep_last_until: Option<Instant>,
@@ -192,6 +202,7 @@ impl Broadcast {
                 Timer::Suspect(parent) => self.look_at_suspect(now, parent),
                 Timer::Orphan(player) => self.look_at_orphan(now, player),
                 Timer::Prove(node) => self.prove(node),
+                Timer::Standby(child) => self.standby_expired(now, child),
             }
         }
         self.tick_root(now);
@@ -201,6 +212,7 @@ impl Broadcast {
     /// Places whoever can be placed by now and tells whom it concerns.
     pub fn settle(&mut self, now: Instant, rng: &mut impl Rng) {
         self.admit(now, rng);
+        self.place_standbys(now, rng);
         self.tell_positions(now);
         self.tell_counts(now);
         self.plan_views(now);

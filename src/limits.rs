@@ -173,8 +173,68 @@ pub const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 /// Least time between two heartbeats on a link's `pulse` channel.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
 
+/// A parent says something to a child at least this often: media, or else a pulse of some 30
+/// bytes. Three of them missing are what a child waits for.
+pub const PULSE_INTERVAL: Duration = Duration::from_millis(40);
+
 /// A parent that sent neither media nor heartbeat for this long is gone: four heartbeats.
 pub const PARENT_SILENCE: Duration = Duration::from_millis(1000);
+
+/// A parent that sent nothing at all for this long is suspected: the standby is asked to feed
+/// beside it. Three pulses; a gap this long is seldom seen on a path that works.
+pub const PARENT_SUSPECT: Duration = Duration::from_millis(120);
+
+/// A parent whose gaps have been false alarms is suspected after this long at the latest.
+pub const PARENT_SUSPECT_MAX: Duration = Duration::from_millis(480);
+
+/// Time without a false alarm that makes a child quicker to suspect its parent again.
+pub const SUSPECT_MEMORY: Duration = Duration::from_secs(30);
+
+/// A suspected parent that stays silent this long is replaced by the standby that feeds meanwhile.
+/// Before that it takes over again by speaking: most stalls of wireless links are shorter.
+pub const SWITCH_COMMIT: Duration = Duration::from_millis(500);
+
+/// A standby that is asked to feed and does not within this time is given up, and the tracker
+/// asked for a parent: a few round trips of a bad path.
+pub const STANDBY_TRIAL: Duration = Duration::from_millis(350);
+
+/// A parent that has packets its child lacks and sends nothing for this long starves it.
+pub const PARENT_STARVES: Duration = Duration::from_millis(500);
+
+/// A parent that lost its own parent is given this long to find another, or all of its subtree
+/// would move at once (rule L2).
+pub const HEALING_PATIENCE: Duration = Duration::from_millis(1000);
+
+/// Time between two heartbeats of a standby: two of them each way, with acknowledgements and STUN
+/// consent, stay below 2 kbit/s.
+pub const STANDBY_HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// A standby that sent nothing for this long is another's no more: three heartbeats.
+pub const STANDBY_SILENCE: Duration = Duration::from_secs(7);
+
+/// Pause between attaching to a parent and asking for a standby: a tree that is still forming
+/// moves people about.
+pub const STANDBY_DELAY: Duration = Duration::from_millis(1000);
+
+/// Pause after which a standby is asked for again when there was none.
+pub const STANDBY_RETRY: Duration = Duration::from_secs(5);
+
+/// A standby's link that has carried media is replaced after this long: it could not skip to a
+/// packet much later ([`MAX_SKIP`]).
+pub const STANDBY_REFRESH: Duration = Duration::from_secs(10);
+
+/// Children a node is a standby of, for each slot it could give to one of them (rule C2).
+pub const STANDBY_CLIENTS_PER_SLOT: usize = 8;
+
+/// Children a node stays connected to as their standby at most: each link takes about 100 KB.
+pub const MAX_STANDBY_CLIENTS: usize = 128;
+
+/// A child that said nothing for this long gives its slot to a child of its own that lost it: it
+/// missed a heartbeat, and somebody else does not hear it either.
+pub const CHILD_SUSPECT: Duration = Duration::from_millis(300);
+
+/// Time a node that leaves goes on feeding its children until they hang elsewhere.
+pub const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Largest signed description of a stream in bytes: four tracks with long format parameters.
 pub const MAX_STREAM_INFO: usize = 4 * 1024;

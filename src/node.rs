@@ -140,13 +140,13 @@ impl Node {
 
     /// Ends a batch of inputs: what they caused becomes outputs.
     pub fn flush(&mut self, now: Instant) {
-        for link in self.drain_relay() {
+        for link in self.drain_relay(now) {
             self.control(now, PeerInput::Worn { link });
         }
     }
 
     /// What the packets caused becomes outputs. Returns links that can carry no more.
-    fn drain_relay(&mut self) -> Vec<LinkKey> {
+    fn drain_relay(&mut self, now: Instant) -> Vec<LinkKey> {
         let mut worn = Vec::new();
         let Some(relay) = &mut self.relay else {
             return worn;
@@ -156,6 +156,7 @@ impl Node {
                 RelayOutput::Send { child, packets } => {
                     let bytes = packets.iter().map(|packet| packet.payload.len() as u64);
                     self.up_bytes += bytes.sum::<u64>();
+                    self.peer.media_sent(now, child);
                     self.outputs.push_back(Output::Packets {
                         link: child,
                         packets,
@@ -210,6 +211,7 @@ impl Node {
         Snapshot {
             node: self.peer.node(),
             parent: self.peer.parent(),
+            standby: self.peer.standby(),
             depth: self.peer.depth(),
             children: self.peer.children().map(|link| link.child).collect(),
             slots: self.peer.slots(),

@@ -11,6 +11,7 @@ mod liveness;
 mod players;
 mod renewal;
 mod signaling;
+mod standby;
 mod upstream;
 
 use std::collections::VecDeque;
@@ -23,12 +24,13 @@ pub use self::contract::{
 use self::children::Children;
 use self::liveness::{Liveness, Remote};
 use self::signaling::Session;
+use self::standby::Standby;
 use self::upstream::{Attempt, Stage, Upstream};
 use crate::id::{LinkId, LinkKey, NodeId, StreamId};
 use crate::limits::HEARTBEAT_INTERVAL;
 use crate::reachability::Reachability;
 use crate::wire::announcement::{SignedStreamInfo, StreamInfo, stream_id};
-use crate::wire::peer::{PeerMessage, StartFrom};
+use crate::wire::peer::{PeerMessage, Pulse, StartFrom};
 use crate::wire::tracker::{ClientMessage, PeerClass};
 
 /// Time a returning tracker or session has to take a fed node back by what it and its parent
@@ -52,6 +54,7 @@ pub struct Peer {
     session: Session,
     upstream: Upstream,
     children: Children,
+    standby: Standby,
     next_link: LinkId,
     signed: Option<SignedStreamInfo>,
     info: Option<StreamInfo>,
@@ -86,6 +89,7 @@ impl Peer {
             session: Session::default(),
             upstream: Upstream::default(),
             children: Children::default(),
+            standby: Standby::default(),
             next_link: LinkId::default(),
             signed: None,
             info: None,
@@ -133,7 +137,7 @@ impl Peer {
             PeerInput::Tracks(info) => self.set_tracks(now, info),
             PeerInput::Reachability(reachability) => self.learnt(reachability),
             PeerInput::Tick => {}
-            PeerInput::Leave => self.leave(now),
+            PeerInput::Leave => self.begin_to_leave(now),
         }
         self.tick(now);
         self.due = self.deadline();
@@ -153,10 +157,24 @@ impl Peer {
             attempt.heard(now);
             return false;
         }
-        if attempt.media(now) {
-            self.first_media(link);
+        let resumes = !attempt.delivering;
+        let first = attempt.media(now);
+        if attempt.standby {
+            self.standby_feeds(now, resumes);
+        } else if first {
+            self.first_media(now, link);
+        } else if self.standby.on_trial() {
+            self.parent_speaks(now);
         }
         true
+    }
+
+    /// Packets were handed to a child's link. Called for every batch, so it does nothing else.
+    pub fn media_sent(&mut self, now: Instant, link: LinkKey) {
+        let child = self.children.get_mut(link);
+        if let Some(liveness) = child.and_then(children::Child::liveness_mut) {
+            liveness.spoke(now);
+        }
     }
 
     /// Whether a link leads to a parent and carries the stream's present tracks.
@@ -181,6 +199,7 @@ impl Peer {
             .filter_map(Attempt::deadline)
             .chain(self.children.deadline())
             .chain(self.session.deadline())
+            .chain(self.standby_deadline())
             .chain(self.join_at.filter(|_| self.wants_parent()))
             .chain(self.readmission_at.filter(|_| self.wants_readmission()))
             .min()
@@ -215,9 +234,19 @@ impl Peer {
         (!path.is_empty()).then(|| path.len() - 1)
     }
 
-    /// The children whose links stand.
+    /// The children that are fed.
     pub fn children(&self) -> impl Iterator<Item = LinkKey> {
+        self.children.fed()
+    }
+
+    /// The children whose links stand, those this node is the standby of among them.
+    pub fn connected_children(&self) -> impl Iterator<Item = LinkKey> {
         self.children.connected()
+    }
+
+    /// How many children this node is the standby of.
+    pub fn standby_children(&self) -> usize {
+        self.children.reserves()
     }
 
     /// Those of them that the tracker placed.
@@ -293,13 +322,26 @@ impl Peer {
                 || self
                     .feeding_liveness()
                     .is_some_and(|l| l.remote.source_idle),
-            healing: !self.is_root() && self.upstream.feeding.is_none(),
+            healing: self.is_healing(),
+        }
+    }
+
+    /// Whether nobody feeds it, or its parent is not heard and its standby does not feed yet.
+    fn is_healing(&self) -> bool {
+        if self.is_root() {
+            return false;
+        }
+        let delivers = |attempt: &Option<Attempt>| attempt.as_ref().is_some_and(|a| a.delivering);
+        match &self.upstream.feeding {
+            None => !delivers(&self.upstream.standby),
+            Some(_) => self.standby.on_trial() && !delivers(&self.upstream.standby),
         }
     }
 
     fn wants_parent(&self) -> bool {
         !self.is_root()
             && !self.left
+            && !self.standby.on_trial()
             && self.upstream.feeding.is_none()
             && self.upstream.coming.is_none()
             && self.session.is_ready()
@@ -322,6 +364,8 @@ impl Peer {
         for (link, reason) in expired {
             self.lose_parent(now, link, reason);
         }
+        self.watch_parent(now);
+        self.grow_patient(now);
         for link in self.overdue(now) {
             self.replace_link(now, link);
         }
@@ -342,6 +386,7 @@ impl Peer {
         if self.session.report_due(now) {
             self.outputs.push_back(PeerOutput::ReportDue);
         }
+        self.go_on_leaving(now);
     }
 
     fn beat(&mut self, now: Instant) {
@@ -369,6 +414,23 @@ impl Peer {
             }
         }
         let epoch = self.info.as_ref().map(|info| info.epoch);
+        for (link, described, liveness) in self.children.pulses_due(now) {
+            if liveness.next_beat() <= now {
+                continue;
+            }
+            liveness.spoke(now);
+            let current = described == epoch;
+            let pulse = Pulse {
+                heads: if current {
+                    state.heads.clone()
+                } else {
+                    Vec::new()
+                },
+                source_idle: state.source_idle,
+                healing: state.healing,
+            };
+            messages.push((link, PeerMessage::Pulse(pulse)));
+        }
         for (link, described, liveness) in self.children.beats_due(now) {
             let mut state = state.clone();
             if described != epoch {
@@ -436,6 +498,7 @@ impl Peer {
         }
         self.upstream = Upstream::default();
         self.tell_tracker(ClientMessage::Leave);
+        self.outputs.push_back(PeerOutput::Left);
         self.left = true;
     }
 }

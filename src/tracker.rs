@@ -323,8 +323,10 @@ impl<R: Rng> Tracker<R> {
             let Some(&session) = self.nodes.get(&node) else {
                 continue;
             };
-            if matches!(message, ServerMessage::Expect { .. })
-                && let Some(session) = self.sessions.get_mut(&session)
+            if matches!(
+                message,
+                ServerMessage::Expect { .. } | ServerMessage::ExpectStandby { .. }
+            ) && let Some(session) = self.sessions.get_mut(&session)
             {
                 // Its answer and candidates are asked for.
                 session.budget.grant(2 + MAX_CANDIDATES as u32);

@@ -12,6 +12,7 @@ mod edges;
 mod index;
 mod member;
 mod placement;
+mod standby;
 #[cfg(test)]
 mod tests;
 

@@ -298,6 +298,8 @@ fn lost_words(reason: banyan::wire::tracker::LostReason) -> &'static str {
         LostReason::Unreachable => "no way to reach it was found",
         LostReason::Silent => "it fell silent",
         LostReason::Closed => "it closed the connection",
+        LostReason::Leaving => "it is leaving",
+        LostReason::Starved => "it had nothing to pass on",
         _ => "what it sent cannot be used",
     }
 }

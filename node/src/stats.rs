@@ -84,7 +84,7 @@ impl StatsFile {
             time: time.as_secs_f64(),
             peer: snapshot.node,
             parent: snapshot.parent,
-            standby: None,
+            standby: snapshot.standby,
             depth: snapshot.depth,
             delay_ms: snapshot.delay.as_secs_f64() * 1e3,
             tracks: tracks.collect(),

@@ -61,6 +61,7 @@ impl Broadcast {
         }
         self.note_delivery(now, node, report.parent.filter(|_| report.received > 0));
         self.place_players(now, node);
+        self.revalidate_standby(node);
     }
 
     /// A child says whether media comes from its parent. When it has said so for long enough, more
@@ -202,6 +203,13 @@ impl Broadcast {
 
     pub(super) fn depart(&mut self, now: Instant, node: NodeId, keep_place: bool) {
         self.take_attempt(node, true);
+        if keep_place {
+            // Those connections stand whatever becomes of this session.
+            self.forget_standby(node);
+        } else {
+            self.give_up_standby(node);
+            self.dismiss_clients(node);
+        }
         self.release_dependents(node);
         let Some(member) = self.exit(&node) else {
             return;

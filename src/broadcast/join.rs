@@ -41,6 +41,10 @@ impl Broadcast {
         // What was lost is lost, even if the request comes too soon.
         let lost = join.lost.filter(|lost| lost.parent != node);
         let was_fed = lost.is_some_and(|lost| self.parent_lost(now, node, lost));
+        if lost.is_some() {
+            // It has let its standby go as well.
+            self.give_up_standby(node);
+        }
         let Some(member) = self.members.get_mut(&node) else {
             return;
         };
@@ -94,7 +98,13 @@ impl Broadcast {
             .get(member.handle)
             .is_some_and(|peer| peer.attached())
         {
-            Rank::Moves
+            let parent = member.edge.as_ref().map(|edge| edge.parent);
+            let parent = parent.and_then(|parent| self.members.get(&parent));
+            if parent.is_some_and(|parent| parent.draining) {
+                Rank::Heals
+            } else {
+                Rank::Moves
+            }
         } else if self.tree.brings_room(member.handle) {
             Rank::BringsRoom
         } else if was_fed || member.former.is_some() {
@@ -105,7 +115,7 @@ impl Broadcast {
     }
 
     /// Draws the conclusions from a child's word that it lost a parent. Whether it had this one.
-    fn parent_lost(&mut self, now: Instant, child: NodeId, lost: Lost) -> bool {
+    pub(super) fn parent_lost(&mut self, now: Instant, child: NodeId, lost: Lost) -> bool {
         self.release_place(child);
         let Some(member) = self.members.get_mut(&child) else {
             return false;
@@ -139,7 +149,9 @@ impl Broadcast {
         }
         let until = match lost.reason {
             LostReason::Unreachable | LostReason::Unusable => None,
-            LostReason::Silent | LostReason::Closed => Some(now + PARENT_AVOIDED),
+            LostReason::Silent | LostReason::Closed | LostReason::Leaving | LostReason::Starved => {
+                Some(now + PARENT_AVOIDED)
+            }
         };
         if let Some(member) = self.members.get_mut(&child) {
             if lost.reason == LostReason::Unreachable && !relayed && !self.relays.is_empty() {
@@ -152,7 +164,10 @@ impl Broadcast {
         if lost.reason == LostReason::Silent && had {
             self.suspect(now, lost.parent);
         }
-        let blames = matches!(lost.reason, LostReason::Silent | LostReason::Unreachable);
+        let blames = matches!(
+            lost.reason,
+            LostReason::Silent | LostReason::Unreachable | LostReason::Starved
+        );
         if blames && (had || was_coming) {
             self.complain(now, child, lost.parent);
         }

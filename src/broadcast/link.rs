@@ -66,6 +66,14 @@ impl Broadcast {
     /// A parent will not serve a child it was told to expect.
     pub fn refuse(&mut self, now: Instant, from: NodeId, link: LinkKey, reason: RefuseReason) {
         let child = link.child;
+        let standby = self.members.get(&child).and_then(|member| member.standby);
+        if standby.is_some_and(|standby| standby.link == link.link && standby.host == from) {
+            self.counters.refused[reason as usize] += 1;
+            self.give_up_standby(child);
+            self.avoid_for_a_while(now, child, from);
+            self.send(child, ServerMessage::NoStandby { link });
+            return;
+        }
         let coming = self
             .members
             .get(&child)
@@ -141,6 +149,8 @@ impl Broadcast {
             .filter(|assigned| assigned.generation == generation);
         if assigned.is_some() {
             self.attach_expected(from);
+        } else if link.child == from && self.standby_attached(link, generation) {
+            // It takes no place in the tree.
         } else {
             self.counters.stale += 1;
         }

@@ -14,6 +14,7 @@ use crate::wire::tracker::PeerClass;
 
 use super::Arrival;
 use super::queue::Turn;
+use super::standby::Standby;
 use super::view::Follow;
 
 #[derive(Debug)]
@@ -51,6 +52,10 @@ pub(super) struct Member {
     pub(super) full_until: Option<Instant>,
     /// Several children lost it: no others before this time.
     pub(super) shunned_until: Option<Instant>,
+    /// Who takes over when its parent fails.
+    pub(super) standby: Option<Standby>,
+    /// It is about to leave.
+    pub(super) draining: bool,
     /// The children it reports, sorted.
     pub(super) reported: Vec<NodeId>,
     /// The parent that feeds it by its own reports, and since when.
@@ -168,6 +173,8 @@ impl Member {
             complaints: Vec::new(),
             full_until: None,
             shunned_until: None,
+            standby: None,
+            draining: false,
             reported: Vec::new(),
             fed: None,
             loss_permille: 0,
@@ -196,6 +203,8 @@ impl Member {
         self.complaints.clear();
         self.full_until = None;
         self.shunned_until = None;
+        self.standby = None;
+        self.draining = false;
     }
 
     /// Keeps it away from a parent until some time, or for good.
@@ -269,15 +278,18 @@ impl Member {
         if let Some(attempt) = coming {
             return attempt.assigned.map(|assigned| assigned.parent);
         }
-        let edge = self.edge.as_ref().filter(|edge| edge.link == Some(link))?;
-        Some(edge.parent)
+        let standby = self.standby.filter(|standby| standby.link == link);
+        let edge = self.edge.as_ref().filter(|edge| edge.link == Some(link));
+        let standby = standby.map(|standby| standby.host);
+        standby.or_else(|| edge.map(|edge| edge.parent))
     }
 
     /// What was said on that connection.
     pub(super) fn signals(&mut self, link: LinkId) -> Option<&mut Signals> {
-        match (&mut self.attempt, &mut self.edge) {
-            (Some(attempt), _) if attempt.link == link => Some(&mut attempt.signals),
-            (_, Some(edge)) if edge.link == Some(link) => Some(&mut edge.signals),
+        match (&mut self.attempt, &mut self.edge, &mut self.standby) {
+            (Some(attempt), _, _) if attempt.link == link => Some(&mut attempt.signals),
+            (_, Some(edge), _) if edge.link == Some(link) => Some(&mut edge.signals),
+            (_, _, Some(standby)) if standby.link == link => Some(&mut standby.signals),
             _ => None,
         }
     }

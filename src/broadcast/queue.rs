@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rand::Rng;
 
-use super::member::{Assigned, Signals};
+use super::member::{Assigned, Member, Signals};
 use super::{Broadcast, Timer};
 use crate::id::{LinkKey, NodeId};
 use crate::limits::{COUNT_INTERVAL, RESERVATION};
@@ -211,7 +211,16 @@ impl Broadcast {
             let parent = self.tree.get(parent).map(|parent| parent.node());
             parent.and_then(|node| self.members.get(&node))
         };
-        let apart = |parent| other(parent).is_some_and(|parent| !self.meet(member, parent));
+        // Two nodes have one connection at most, and one may be standing by for the other.
+        let paired = |parent: Handle, other: &Member| {
+            let name = self.tree.get(parent).map(|parent| parent.node());
+            let host = |of: &Member| of.standby.map(|standby| standby.host);
+            (host(member).is_some() && host(member) == name) || host(other) == Some(node)
+        };
+        let apart = |parent| {
+            let other = other(parent);
+            other.is_some_and(|other| !self.meet(member, other) || paired(parent, other))
+        };
         let avoids = |parent: Handle, alone: bool| {
             // Everything is below the root, so that says nothing.
             let lost = |above| Some(above) != root && member.lost_lately(above, now, alone);

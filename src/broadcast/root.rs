@@ -52,6 +52,8 @@ impl Broadcast {
             offline_since: None,
             tree: Tree::new(),
             members: Default::default(),
+            wishes: Vec::new(),
+            clients: Default::default(),
             queue: Default::default(),
             places: Default::default(),
             keep_last_until: None,
@@ -225,6 +227,8 @@ impl Broadcast {
         self.keep_last_until = None;
         self.timers.clear();
         self.places.clear();
+        self.clients.clear();
+        self.wishes.clear();
         let old = std::mem::take(&mut self.tree);
         for (&node, member) in &mut self.members {
             if let Some(peer) = old.get(member.handle) {

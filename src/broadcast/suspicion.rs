@@ -83,7 +83,10 @@ impl Broadcast {
         if let Some(member) = self.members.get_mut(&node) {
             member.full_until.take_if(|until| *until <= now);
             member.shunned_until.take_if(|until| *until <= now);
-            let shut = member.full_until.is_some() || member.shunned_until.is_some() || root_gone;
+            let shut = member.full_until.is_some()
+                || member.shunned_until.is_some()
+                || member.draining
+                || root_gone;
             self.tree.set_open(member.handle, !shut);
         }
     }

@@ -136,7 +136,7 @@ impl Broadcast {
         Some(TreePeer {
             id: peer.node(),
             parent: parent.map(|parent| parent.node()),
-            standby: None,
+            standby: (member.standby.filter(|s| s.until.is_none())).map(|s| s.host),
             depth: peer.depth(),
             class: peer.class().into(),
             slots: peer.declared(),

@@ -244,6 +244,8 @@ pub enum Output {
     },
     /// For people and statistics.
     Event(PeerEvent),
+    /// This node has left. Nothing follows.
+    Left,
 }
 
 /// A node as statistics show it.
@@ -253,6 +255,8 @@ pub struct Snapshot {
     pub node: NodeId,
     /// The parent that feeds it.
     pub parent: Option<NodeId>,
+    /// The node that takes over when it fails.
+    pub standby: Option<NodeId>,
     /// Hops from the root.
     pub depth: Option<usize>,
     /// Children whose links stand.

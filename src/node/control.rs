@@ -69,6 +69,7 @@ impl Node {
             PeerOutput::Event(event) => Output::Event(event),
             PeerOutput::Player { link, news } => Output::Player { link, news },
             PeerOutput::Close { link } => Output::Close { link },
+            PeerOutput::Left => Output::Left,
             PeerOutput::ReportDue => Output::Tracker(ClientMessage::Report(self.report(now))),
             PeerOutput::Tracks(info) => {
                 self.begin_epoch(now, info.clone());
@@ -92,6 +93,14 @@ impl Node {
                 self.clock_due.remove(&link);
                 if let Some(relay) = &mut self.relay {
                     relay.deactivate(link);
+                }
+                return;
+            }
+            PeerOutput::ResumeChild { link } => {
+                if let Some(relay) = &mut self.relay
+                    && relay.resume(now, link)
+                {
+                    self.clock_due.insert(link, now);
                 }
                 return;
             }
@@ -122,7 +131,7 @@ impl Node {
     fn begin_epoch(&mut self, now: Instant, info: StreamInfo) {
         // The last packets of the epoch before go out first; links that could carry no more of
         // them begin anew with it.
-        self.drain_relay();
+        self.drain_relay(now);
         let mut relay = if self.peer.is_root() {
             Relay::at_root(&info.tracks, info.epoch)
         } else {
@@ -131,7 +140,7 @@ impl Node {
         relay.set_sink(now, self.sink_wait);
         relay.set_max_upload(self.capacity.max_upload_bytes());
         self.relay = Some(relay);
-        let children: Vec<_> = self.peer.children().collect();
+        let children: Vec<_> = self.peer.connected_children().collect();
         for link in children {
             if let Some(class) = self.peer.class_of(link) {
                 self.add_child(now, link, class);

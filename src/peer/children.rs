@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::liveness::Liveness;
-use crate::id::{Epoch, LinkKey};
-use crate::limits::{CONNECT_TIMEOUT, RENEGOTIATION_WAIT};
+use crate::id::{Epoch, LinkKey, NodeId};
+use crate::limits::{
+    CONNECT_TIMEOUT, HEARTBEAT_INTERVAL, PARENT_SILENCE, PULSE_INTERVAL, RENEGOTIATION_WAIT,
+    STANDBY_HEARTBEAT,
+};
 use crate::wire::tracker::PeerClass;
 
 /// A child that sent nothing for this long is gone, in case the tracker does not say so first.
@@ -25,6 +28,14 @@ pub struct Child {
     renewal: Option<Instant>,
     /// Its offer of this epoch is taken, and being answered.
     answering: bool,
+    /// Whether this node is its standby and feeds it nothing; such a child takes no slot.
+    reserve: bool,
+    /// The parent it had when it last said so.
+    parent: Option<NodeId>,
+    /// It fell silent, and its slot is lent to this child of its own.
+    lent: Option<LinkKey>,
+    /// Whether it is to be told at once that this node lives.
+    pulse_now: bool,
     stage: Stage,
 }
 
@@ -46,9 +57,46 @@ pub struct Children {
 }
 
 impl Children {
-    /// How many are announced or connected.
-    pub fn count(&self) -> usize {
-        self.links.len()
+    /// How many take a slot: all that are announced or connected, but those this node is the
+    /// standby of.
+    pub fn taken(&self) -> usize {
+        let takes = |child: &&Child| !child.reserve && child.lent.is_none();
+        self.links.values().filter(takes).count()
+    }
+
+    /// How many this node is the standby of.
+    pub fn reserves(&self) -> usize {
+        self.links.values().filter(|child| child.reserve).count()
+    }
+
+    /// Whose slot this child has, if it is lent.
+    pub fn lender(&self, to: LinkKey) -> Option<LinkKey> {
+        let mut lent = (self.links.iter()).filter(|(_, child)| child.lent == Some(to));
+        lent.next().map(|(link, _)| *link)
+    }
+
+    /// Whether this child takes a slot.
+    pub fn takes(&self, link: LinkKey) -> bool {
+        self.get(link).is_some_and(|child| !child.reserve)
+    }
+
+    /// A connected child of that name that takes a slot and has said nothing for `silence`.
+    pub fn silent(&self, now: Instant, node: NodeId, silence: Duration) -> Option<LinkKey> {
+        let named = self.links.iter().filter(|(link, _)| link.child == node);
+        let mut silent = named.filter(|(_, child)| {
+            let heard = child.liveness().map(Liveness::last_heard);
+            !child.reserve
+                && child.lent.is_none()
+                && heard.is_some_and(|heard| heard + silence <= now)
+        });
+        silent.next().map(|(link, _)| *link)
+    }
+
+    /// Connected children that can hear and change their parent.
+    pub fn movable(&self) -> impl Iterator<Item = LinkKey> {
+        let movable = |child: &Child| child.liveness().is_some();
+        let links = self.links.iter().filter(move |(_, child)| movable(child));
+        links.map(|(link, _)| *link)
     }
 
     /// Announced children that are connected.
@@ -59,11 +107,19 @@ impl Children {
             .map(|(link, _)| *link)
     }
 
-    /// Connected children that the tracker placed.
+    /// Connected children that are fed.
+    pub fn fed(&self) -> impl Iterator<Item = LinkKey> {
+        self.links
+            .iter()
+            .filter(|(_, child)| child.is_connected() && !child.reserve)
+            .map(|(link, _)| *link)
+    }
+
+    /// Those of them that the tracker placed.
     pub fn placed(&self) -> impl Iterator<Item = LinkKey> {
         self.links
             .iter()
-            .filter(|(_, child)| child.is_connected() && !child.local)
+            .filter(|(_, child)| child.is_connected() && !child.local && !child.reserve)
             .map(|(link, _)| *link)
     }
 
@@ -119,9 +175,20 @@ impl Children {
             described,
             renewal: None,
             answering: false,
+            reserve: false,
+            parent: None,
+            lent: None,
+            pulse_now: false,
             stage: Stage::Announced(now),
         };
         self.links.insert(link, child);
+    }
+
+    /// This node is the standby of that child.
+    pub fn set_reserve(&mut self, link: LinkKey) {
+        if let Some(child) = self.links.get_mut(&link) {
+            child.reserve = true;
+        }
     }
 
     /// The child at this link.
@@ -154,10 +221,31 @@ impl Children {
             .filter(move |(_, _, liveness)| liveness.next_beat() <= now)
     }
 
+    /// Fed children that were sent nothing for a while.
+    pub fn pulses_due(
+        &mut self,
+        now: Instant,
+    ) -> impl Iterator<Item = (LinkKey, Option<Epoch>, &mut Liveness)> {
+        self.links.iter_mut().filter_map(move |(link, child)| {
+            let at = child.pulse_at()?;
+            let due = at <= now || std::mem::take(&mut child.pulse_now);
+            let described = child.described;
+            let liveness = child.liveness_mut()?;
+            due.then_some((*link, described, liveness))
+        })
+    }
+
     /// All of them are told at once how this node is.
     pub fn beat_now(&mut self, now: Instant) {
         for liveness in self.links.values_mut().filter_map(Child::liveness_mut) {
             liveness.beat_by(now);
+        }
+    }
+
+    /// Fed children are told at once in a few words.
+    pub fn pulse_now(&mut self) {
+        for child in self.links.values_mut().filter(|child| !child.reserve) {
+            child.pulse_now = true;
         }
     }
 
@@ -190,7 +278,9 @@ impl Children {
             .values()
             .flat_map(|child| {
                 let beat = child.liveness().map(Liveness::next_beat);
-                [beat, child.gone_at()].into_iter().flatten()
+                [beat, child.pulse_at(), child.gone_at()]
+                    .into_iter()
+                    .flatten()
             })
             .min()
     }
@@ -199,10 +289,55 @@ impl Children {
 impl Child {
     /// Its connection stands.
     pub fn connected(&mut self, now: Instant, origin: Instant) {
+        let mut liveness = Liveness::new(now, origin);
+        if self.reserve {
+            liveness.set_interval(STANDBY_HEARTBEAT);
+        }
         self.stage = match self.class {
             PeerClass::Player => Stage::Playing,
-            PeerClass::Native | PeerClass::Browser => Stage::Beating(Liveness::new(now, origin)),
+            PeerClass::Native | PeerClass::Browser => Stage::Beating(liveness),
         };
+    }
+
+    /// Whether this node is its standby and feeds it nothing.
+    pub fn is_reserve(&self) -> bool {
+        self.reserve
+    }
+
+    /// This node feeds it from now on, or is its standby again.
+    pub fn feed(&mut self, feeds: bool) {
+        self.reserve = !feeds;
+        self.pulse_now = feeds;
+        if let Stage::Beating(liveness) = &mut self.stage {
+            liveness.set_interval(if feeds {
+                HEARTBEAT_INTERVAL
+            } else {
+                STANDBY_HEARTBEAT
+            });
+        }
+    }
+
+    /// Its slot is another's as long as it is silent, or its own again. Whose it was.
+    pub fn lend(&mut self, to: Option<LinkKey>) -> Option<LinkKey> {
+        std::mem::replace(&mut self.lent, to)
+    }
+
+    /// The parent it had when it last said so.
+    pub fn parent(&self) -> Option<NodeId> {
+        self.parent
+    }
+
+    /// It has said from where it is fed.
+    pub fn set_path(&mut self, path: &[NodeId]) {
+        if let [.., parent, _] = path {
+            self.parent = Some(*parent);
+        }
+    }
+
+    /// When it is to be told that this node lives, if it is sent nothing before.
+    fn pulse_at(&self) -> Option<Instant> {
+        let liveness = self.liveness().filter(|_| !self.reserve)?;
+        Some(liveness.last_spoke() + PULSE_INTERVAL)
     }
 
     /// Its link carries the tracks of an epoch before, and may be described anew until `by`.
@@ -258,6 +393,9 @@ impl Child {
 
     fn silent_at(&self) -> Option<Instant> {
         match &self.stage {
+            Stage::Beating(liveness) if self.lent.is_some() => {
+                Some(liveness.last_heard() + PARENT_SILENCE)
+            }
             Stage::Beating(liveness) => Some(liveness.last_heard() + CHILD_SILENCE),
             // The child gives up first, so that its report and not ours decides.
             Stage::Announced(since) => Some(*since + CONNECT_TIMEOUT * 2),

@@ -134,7 +134,8 @@ pub enum PeerInput {
     Reachability(Reachability),
     /// Time passed.
     Tick,
-    /// The node ends: leave politely.
+    /// The node ends: leave politely, which is done with [`PeerOutput::Left`]. Said again: at
+    /// once.
     Leave,
 }
 
@@ -291,6 +292,11 @@ pub enum PeerOutput {
         /// Which.
         link: LinkKey,
     },
+    /// A child is to be sent packets again, from where it was left.
+    ResumeChild {
+        /// Which.
+        link: LinkKey,
+    },
     /// A child gave a sign of life.
     ChildHeard {
         /// Which.
@@ -317,6 +323,8 @@ pub enum PeerOutput {
     },
     /// For people and statistics.
     Event(PeerEvent),
+    /// This node has left. Nothing follows.
+    Left,
 }
 
 /// What people may want to know.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Attempt, Peer, PeerEvent, PeerOutput, RETRY_JOIN, Stage};
 use crate::id::LinkKey;
-use crate::limits::RENEGOTIATION_WAIT;
+use crate::limits::{RENEGOTIATION_WAIT, STANDBY_DELAY};
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::peer::{PeerHello, PeerMessage};
 use crate::wire::tracker::{ClientMessage, Lost, LostReason, PeerClass, RefuseReason};
@@ -42,9 +42,14 @@ impl Peer {
             attempt.renew(now);
         }
         let generation = attempt.generation;
+        let standby = attempt.standby;
         self.hello(link);
+        if standby {
+            return self.tell_tracker(ClientMessage::Attached { link, generation });
+        }
         if self.upstream.feeding.is_none() {
             self.upstream.lost = None;
+            self.dismiss(now);
             // Nothing plays, so nothing is lost by taking this one in already now.
             self.upstream.feeding = self.upstream.coming.take();
             self.outputs
@@ -72,7 +77,9 @@ impl Peer {
     }
 
     /// The first media over a link: it feeds from now on, and a former parent is let go.
-    pub(super) fn first_media(&mut self, link: LinkKey) {
+    pub(super) fn first_media(&mut self, now: Instant, link: LinkKey) {
+        self.dismiss(now);
+        self.want_standby(now + STANDBY_DELAY);
         if self
             .upstream
             .coming
@@ -125,16 +132,28 @@ impl Peer {
             return;
         };
         liveness.heard(now);
+        self.child_is_back(now, link);
+        let Some(child) = self.children.get_mut(link) else {
+            return;
+        };
+        let Some(liveness) = child.liveness_mut() else {
+            return;
+        };
         match message {
             PeerMessage::Heartbeat(heartbeat) => {
                 liveness.receive(now, heartbeat);
+                let path = std::mem::take(&mut liveness.remote.path);
+                child.set_path(&path);
                 self.outputs.push_back(PeerOutput::ChildHeard { link });
             }
             PeerMessage::Activate { from } if current => {
-                self.outputs
-                    .push_back(PeerOutput::ActivateChild { link, from });
+                if self.grant(now, link) {
+                    self.outputs
+                        .push_back(PeerOutput::ActivateChild { link, from });
+                }
             }
             PeerMessage::Deactivate => {
+                self.release_grant(link);
                 self.outputs.push_back(PeerOutput::DeactivateChild { link });
             }
             PeerMessage::KeyFrame { track } => {
@@ -152,6 +171,8 @@ impl Peer {
             PeerMessage::Activate { .. }
             | PeerMessage::Info(_)
             | PeerMessage::Answer { .. }
+            | PeerMessage::Pulse(_)
+            | PeerMessage::Drain
             | PeerMessage::Refuse { .. } => {}
         }
     }
@@ -174,11 +195,16 @@ impl Peer {
                 let had_packets = liveness.remote.has_packets();
                 if liveness.receive(now, heartbeat) && current {
                     let begins = !had_packets && liveness.remote.has_packets();
-                    if begins && !attempt.delivering {
+                    let standby = attempt.standby;
+                    if begins && !attempt.delivering && !standby {
                         attempt.begin_again(now);
                     }
-                    self.learn_heads(now, heads);
+                    attempt.compare(now, &self.media.heads);
+                    if !standby {
+                        self.learn_heads(now, heads);
+                    }
                 }
+                self.revalidate(now);
                 if looped {
                     // Its word may be old, so the pair is not given up for good.
                     self.lose_parent(now, link, LostReason::Closed);
@@ -206,6 +232,13 @@ impl Peer {
                     self.learn_heads(now, hello.heads);
                 }
             }
+            PeerMessage::Pulse(pulse) => {
+                liveness.pulsed(now, pulse);
+                if current {
+                    attempt.compare(now, &self.media.heads);
+                }
+            }
+            PeerMessage::Drain => self.parent_leaves(now, link),
             PeerMessage::Info(signed) => self.learn_tracks(now, link, signed),
             PeerMessage::Bye => self.lose_parent(now, link, LostReason::Closed),
             PeerMessage::Answer { epoch, sdp, heads } => {
@@ -258,6 +291,7 @@ impl Peer {
         let Some(child) = self.children.remove(link) else {
             return;
         };
+        self.return_slot(link);
         self.outputs.push_back(PeerOutput::RemoveChild { link });
         self.outputs.push_back(PeerOutput::Close { link });
         if child.is_connected() {
@@ -268,11 +302,11 @@ impl Peer {
 
     /// A link to a parent is of no use any more; another is asked for.
     pub(super) fn lose_parent(&mut self, now: Instant, link: LinkKey, reason: LostReason) {
-        let fed = self
-            .upstream
-            .feeding
-            .as_ref()
-            .is_some_and(|attempt| attempt.link == link);
+        let is = |attempt: &Option<Attempt>| attempt.as_ref().is_some_and(|a| a.link == link);
+        if is(&self.upstream.standby) {
+            return self.lose_standby(now, reason);
+        }
+        let fed = is(&self.upstream.feeding);
         let Some(attempt) = self.upstream.take(link) else {
             return;
         };
@@ -290,8 +324,14 @@ impl Peer {
         if fed {
             self.outputs.push_back(PeerOutput::Feeding { link: None });
             self.drop_request();
+            let lost = attempt.parent.map(|parent| Lost { parent, reason });
+            if self.take_over(now, lost) {
+                return;
+            }
         }
         if self.upstream.feeding.is_none() && self.upstream.coming.is_none() {
+            // A standby is no use any more: its node may be the parent that is found.
+            self.drop_standby(None);
             // An attempt that ended before a parent was named would only end again.
             let pause = match attempt.parent {
                 Some(_) => Duration::ZERO,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::id::NodeId;
 use crate::limits::HEARTBEAT_INTERVAL;
-use crate::wire::peer::Heartbeat;
+use crate::wire::peer::{Heartbeat, Pulse};
 
 /// Weight of a new round-trip sample, from RFC 6298 section 2 (alpha = 1/8).
 const RTT_GAIN: u32 = 8;
@@ -15,6 +15,9 @@ pub struct Liveness {
     origin: Instant,
     heard: Instant,
     next_beat: Instant,
+    interval: Duration,
+    /// When anything was sent to the other end.
+    spoke: Instant,
     newest_theirs: Option<(u64, Instant)>,
     rtt: Option<Duration>,
     /// What the other end said of its upstream in its newest heartbeat.
@@ -50,6 +53,8 @@ impl Liveness {
             origin,
             heard: now,
             next_beat: now,
+            interval: HEARTBEAT_INTERVAL,
+            spoke: now,
             newest_theirs: None,
             rtt: None,
             remote: Remote::default(),
@@ -64,6 +69,30 @@ impl Liveness {
     /// When the other end was last heard.
     pub fn last_heard(&self) -> Instant {
         self.heard
+    }
+
+    /// Heartbeats are sent this far apart from now on.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+        self.next_beat = self.next_beat.min(self.spoke + interval);
+    }
+
+    /// Something was sent to the other end.
+    pub fn spoke(&mut self, now: Instant) {
+        self.spoke = self.spoke.max(now);
+    }
+
+    /// When anything was sent to the other end last.
+    pub fn last_spoke(&self) -> Instant {
+        self.spoke
+    }
+
+    /// Takes in a short sign of life of the other end.
+    pub fn pulsed(&mut self, now: Instant, pulse: Pulse) {
+        self.heard(now);
+        self.remote.heads = pulse.heads;
+        self.remote.source_idle = pulse.source_idle;
+        self.remote.healing = pulse.healing;
     }
 
     /// The next heartbeat is due at `at` if it is not sooner.
@@ -110,7 +139,8 @@ impl Liveness {
 
     /// Fills in the clock fields of a heartbeat that is sent now, and plans the next.
     pub fn beat(&mut self, now: Instant, state: Remote) -> Heartbeat {
-        self.next_beat = now + HEARTBEAT_INTERVAL;
+        self.next_beat = now + self.interval;
+        self.spoke(now);
         let (echo_us, held_us) = self.newest_theirs.map_or((0, 0), |(sent, at)| {
             (sent, now.saturating_duration_since(at).as_micros() as u64)
         });

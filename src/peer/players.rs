@@ -40,7 +40,7 @@ impl Peer {
             Some(RefuseReason::Offer)
         } else if self.info.is_none() || !(self.is_root() || self.parent().is_some()) {
             Some(RefuseReason::NoMedia)
-        } else if self.children.count() >= slots || self.children.arriving() >= arrivals(slots) {
+        } else if self.children.taken() >= slots || self.children.arriving() >= arrivals(slots) {
             Some(RefuseReason::Full)
         } else {
             None

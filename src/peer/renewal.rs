@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::{MediaView, Peer, PeerEvent, PeerOutput, Role, Stage};
 use crate::id::{Epoch, LinkKey};
-use crate::limits::{RENEGOTIATION, RENEGOTIATION_WAIT};
+use crate::limits::{RENEGOTIATION, RENEGOTIATION_WAIT, STANDBY_DELAY};
 use crate::wire::announcement::{SignedStreamInfo, StreamInfo};
 use crate::wire::peer::PeerMessage;
 use crate::wire::tracker::{ClientMessage, LostReason, PeerClass, RefuseReason};
@@ -245,8 +245,15 @@ impl Peer {
         if fed {
             self.outputs.push_back(PeerOutput::Feeding { link: None });
             self.drop_request();
+            if self.take_over(now, None) {
+                return;
+            }
+        }
+        if self.upstream.standby.is_none() {
+            self.want_standby(now + STANDBY_DELAY);
         }
         if self.upstream.feeding.is_none() && self.upstream.coming.is_none() {
+            self.drop_standby(None);
             self.join_at = Some(now);
         }
     }

@@ -6,13 +6,13 @@ use super::{
     Attempt, Peer, PeerEvent, PeerOutput, PlayerNews, READMISSION, RETRY_JOIN, Role, Stage,
 };
 use crate::id::{Generation, LinkKey, NodeId};
-use crate::limits::REPORT_INTERVAL;
+use crate::limits::{REPORT_INTERVAL, STANDBY_DELAY};
 use crate::reachability::Reachability;
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::announcement::{CHALLENGE_DOMAIN, SignedStreamInfo, sign};
 use crate::wire::peer::PeerMessage;
 use crate::wire::tracker::{
-    ClientMessage, ErrorCode, Hello, IceServer, Join, PeerClass, Publish, RefuseReason,
+    ClientMessage, ErrorCode, Hello, IceServer, Join, LostReason, PeerClass, Publish, RefuseReason,
     ServerMessage, StreamState, StreamStatus, Welcome, challenge_text,
 };
 
@@ -153,12 +153,22 @@ impl Peer {
             } => {
                 self.expect(now, link, class, offer);
             }
+            ServerMessage::ExpectStandby {
+                link, class, offer, ..
+            } => {
+                self.expect_reserve(now, link, class, offer);
+            }
+            ServerMessage::NoStandby { link } => {
+                if (self.upstream.standby.as_ref()).is_some_and(|standby| standby.link == link) {
+                    self.lose_standby(now, LostReason::Closed);
+                }
+            }
             ServerMessage::Release { link } => {
                 if self.children.contains(link) {
                     self.send(link, PeerMessage::Bye);
                     self.drop_child(now, link);
                 } else {
-                    self.taken_back(link);
+                    self.released(now, link);
                 }
             }
             ServerMessage::Stream(status) => self.stream_changed(now, &status),
@@ -173,11 +183,29 @@ impl Peer {
         }
         let lost = self.upstream.lost;
         let stream = self.stream;
+        let ready = self.session.is_ready();
         let Some(attempt) = self.upstream.get_mut(link) else {
             return;
         };
         if !matches!(attempt.stage, Stage::Offering) {
             return;
+        }
+        if attempt.standby {
+            if !ready {
+                return self.lose_standby(now, LostReason::Closed);
+            }
+            attempt.stage = Stage::Asking {
+                since: now,
+                heard: false,
+            };
+            let lost = self.take_lost_standby();
+            let link = link.link;
+            return self.tell_tracker(ClientMessage::StandBy(Join {
+                stream,
+                link,
+                offer: sdp,
+                lost,
+            }));
         }
         attempt.stage = Stage::Asking {
             since: now,
@@ -244,6 +272,13 @@ impl Peer {
             Role::Viewer { .. } => {
                 self.session.phase = Phase::Ready;
                 self.renew_join(now);
+                if let Some(standby) = self.upstream.standby.as_ref()
+                    && let Some(host) = standby.parent
+                    && standby.liveness().is_some()
+                {
+                    let link = standby.link;
+                    self.tell_tracker(ClientMessage::Standing { link, host });
+                }
             }
         }
     }
@@ -259,13 +294,15 @@ impl Peer {
 
     /// The tracker found that a connection we are making cannot come to be: another one is asked
     /// for.
-    fn taken_back(&mut self, link: LinkKey) {
+    fn released(&mut self, now: Instant, link: LinkKey) {
         let connecting = |attempt: &mut Attempt| {
             attempt.link == link && matches!(attempt.stage, Stage::Connecting { .. })
         };
         if self.upstream.coming.take_if(connecting).is_some() {
             self.outputs.push_back(PeerOutput::Close { link });
             self.join_at = None;
+        } else {
+            self.lose_parent(now, link, LostReason::Closed);
         }
     }
 
@@ -278,9 +315,14 @@ impl Peer {
                 Stage::Asking { .. } | Stage::Connecting { .. }
             )
         };
-        if let Some(attempt) = self.upstream.coming.take_if(stale) {
-            let link = attempt.link;
-            self.outputs.push_back(PeerOutput::Close { link });
+        for slot in [&mut self.upstream.coming, &mut self.upstream.standby] {
+            if let Some(attempt) = slot.take_if(stale) {
+                let link = attempt.link;
+                self.outputs.push_back(PeerOutput::Close { link });
+            }
+        }
+        if self.upstream.standby.is_none() {
+            self.want_standby(now + STANDBY_DELAY);
         }
         self.readmission_at = Some(now + READMISSION);
     }
@@ -327,6 +369,9 @@ impl Peer {
             Stage::Asking { .. } | Stage::Connecting { .. } if renewed => {}
             _ => return,
         }
+        if attempt.answered && attempt.standby {
+            return self.lose_standby(now, LostReason::Closed);
+        }
         if attempt.answered {
             // One offer cannot be answered twice: another is made, and nobody is to blame.
             self.upstream.take(link);
@@ -337,6 +382,7 @@ impl Peer {
         attempt.parent = Some(parent);
         attempt.generation = generation;
         attempt.stage = Stage::Connecting { since: now };
+        self.unpair(now, link, parent);
         self.learn_tracks(now, link, info);
     }
 
@@ -352,13 +398,15 @@ impl Peer {
             Some(RefuseReason::Cycle)
         } else if self.info.is_none() {
             Some(RefuseReason::NoMedia)
-        } else if self.children.count() >= usize::from(self.config.slots) {
+        } else if self.standby.is_draining() {
+            Some(RefuseReason::Full)
+        } else if self.children.taken() >= usize::from(self.config.slots) {
             // A child that comes back before its old link was noticed dead takes its own place.
             let own = self
                 .children
                 .links()
                 .into_iter()
-                .find(|old| old.child == link.child);
+                .find(|old| old.child == link.child && self.children.takes(*old));
             match own {
                 Some(old) => {
                     self.drop_child(now, old);
@@ -373,6 +421,49 @@ impl Peer {
             self.tell_tracker(ClientMessage::Refuse { link, reason });
             return;
         }
+        self.unpair(now, link, link.child);
+        self.admit(now, link, class, offer);
+    }
+
+    /// A child is to be connected to, and fed when it asks for that.
+    fn expect_reserve(&mut self, now: Instant, link: LinkKey, class: PeerClass, offer: String) {
+        if self.children.contains(link) {
+            return;
+        }
+        let refuse = if link.child == self.node() || self.path().contains(&link.child) {
+            Some(RefuseReason::Cycle)
+        } else if self.info.is_none() {
+            Some(RefuseReason::NoMedia)
+        } else if !self.has_room_for_reserve() {
+            Some(RefuseReason::Full)
+        } else {
+            None
+        };
+        if let Some(reason) = refuse {
+            self.tell_tracker(ClientMessage::Refuse { link, reason });
+            return;
+        }
+        self.admit(now, link, class, offer);
+        self.children.set_reserve(link);
+    }
+
+    /// Two nodes have one connection: one that stands by between this node and `other` gives way
+    /// to a link that feeds.
+    fn unpair(&mut self, now: Instant, link: LinkKey, other: NodeId) {
+        let standby = self.upstream.standby.as_ref();
+        if standby.is_some_and(|s| s.parent == Some(other) && s.link != link) {
+            self.drop_standby(None);
+            self.want_standby(now + STANDBY_DELAY);
+        }
+        for reserve in self.children.links() {
+            if reserve.child == other && reserve != link && !self.children.takes(reserve) {
+                self.send(reserve, PeerMessage::Bye);
+                self.drop_child(now, reserve);
+            }
+        }
+    }
+
+    fn admit(&mut self, now: Instant, link: LinkKey, class: PeerClass, offer: String) {
         let described = self.epoch();
         self.children.insert(now, link, class, false, described);
         let ice_servers = self.session.ice_servers.clone();

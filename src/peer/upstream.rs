@@ -1,14 +1,18 @@
 //! The link to the parent: asking for one, connecting, activating, noticing its end.
 //!
-//! At most two links exist: `feeding`, whose packets play, and `coming`, which replaces it. The
-//! old one is closed only when the new one has delivered media, so a planned move loses nothing.
+//! At most three links exist: `feeding`, whose packets play, `coming`, which replaces it, and
+//! `standby`, which is there in case it fails. The old one is closed only when the new one has
+//! delivered media, so a planned move loses nothing.
 
 use std::time::{Duration, Instant};
 
 use super::liveness::Liveness;
 use super::renewal::Renewal;
 use crate::id::{Epoch, Generation, LinkKey, NodeId};
-use crate::limits::{CONNECT_TIMEOUT, PARENT_SILENCE};
+use crate::limits::{
+    CONNECT_TIMEOUT, HEALING_PATIENCE, HEARTBEAT_INTERVAL, PARENT_SILENCE, PARENT_STARVES,
+    STANDBY_HEARTBEAT, STANDBY_SILENCE,
+};
 use crate::wire::tracker::{Lost, LostReason};
 
 /// Time between two repetitions of `Activate` while no media arrives.
@@ -75,6 +79,14 @@ pub struct Attempt {
     pub delivering: bool,
     /// Whether any media ever has.
     delivered: bool,
+    /// Whether it leads to a standby, which sends nothing before it is asked to.
+    pub standby: bool,
+    /// When media came last.
+    pub last_media: Option<Instant>,
+    /// Since when the other end has packets this node lacks, and no media has come.
+    ahead_since: Option<Instant>,
+    /// Since when the other end has no parent that feeds it.
+    healing_since: Option<Instant>,
 }
 
 impl Attempt {
@@ -90,6 +102,18 @@ impl Attempt {
             renewal: None,
             delivering: false,
             delivered: false,
+            standby: false,
+            last_media: None,
+            ahead_since: None,
+            healing_since: None,
+        }
+    }
+
+    /// A link to a standby that begins.
+    pub fn to_standby(link: LinkKey) -> Self {
+        Self {
+            standby: true,
+            ..Self::new(link)
         }
     }
 
@@ -111,11 +135,96 @@ impl Attempt {
 
     /// The connection stands.
     pub fn connected(&mut self, now: Instant, origin: Instant) {
+        let mut liveness = Liveness::new(now, origin);
+        if self.standby {
+            liveness.set_interval(STANDBY_HEARTBEAT);
+        }
         self.stage = Stage::Connected {
             since: now,
-            activate_at: Some(now),
-            liveness: Box::new(Liveness::new(now, origin)),
+            activate_at: (!self.standby).then_some(now),
+            liveness: Box::new(liveness),
         };
+    }
+
+    /// A standby no more: it feeds from now on.
+    pub fn promote(&mut self) {
+        self.standby = false;
+        self.ahead_since = None;
+        self.healing_since = None;
+        if let Some(liveness) = self.liveness_mut() {
+            liveness.set_interval(HEARTBEAT_INTERVAL);
+        }
+    }
+
+    /// A standby that is to feed beside the parent: it is asked as a parent is over a new link.
+    pub fn wake(&mut self, now: Instant) {
+        if let Stage::Connected {
+            since,
+            activate_at,
+            liveness,
+        } = &mut self.stage
+        {
+            *since = now;
+            *activate_at = Some(now);
+            liveness.set_interval(HEARTBEAT_INTERVAL);
+        }
+    }
+
+    /// A standby that is to send nothing any more.
+    pub fn quiet(&mut self) {
+        if let Stage::Connected {
+            activate_at,
+            liveness,
+            ..
+        } = &mut self.stage
+        {
+            *activate_at = None;
+            liveness.set_interval(STANDBY_HEARTBEAT);
+        }
+        self.delivering = false;
+    }
+
+    /// Draws conclusions from what the other end just said of itself. `heads`: what this node has.
+    pub fn compare(&mut self, now: Instant, heads: &[u64]) {
+        let Some(liveness) = self.liveness() else {
+            return;
+        };
+        let remote = &liveness.remote;
+        let healing = remote.healing;
+        let ahead = (remote.heads.iter().zip(heads)).any(|(theirs, own)| theirs > own);
+        if !ahead {
+            self.ahead_since = None;
+        } else if self.ahead_since.is_none() {
+            self.ahead_since = Some(now);
+        }
+        if !healing {
+            // It has a parent again, and may take its time to pass something on.
+            if self.healing_since.take().is_some()
+                && let Stage::Connected { since, .. } = &mut self.stage
+            {
+                *since = now;
+            }
+        } else if self.healing_since.is_none() {
+            self.healing_since = Some(now);
+        }
+    }
+
+    /// When it is to be thought that this parent, which lives, has nothing for its children.
+    pub fn starves_at(&self) -> Option<Instant> {
+        let starved = self.ahead_since.map(|since| since + PARENT_STARVES);
+        starved.filter(|_| self.delivering && self.healing_since.is_none())
+    }
+
+    /// When this parent has looked for a parent of its own for too long.
+    pub fn healing_at(&self) -> Option<Instant> {
+        let since = self.healing_since.filter(|_| self.delivering);
+        since.map(|since| since + HEALING_PATIENCE)
+    }
+
+    /// It is given time again for what it was suspected of.
+    pub fn acquit(&mut self) {
+        self.ahead_since = None;
+        self.healing_since = None;
     }
 
     /// It stands, and does not carry the stream's tracks any more, or not yet.
@@ -124,6 +233,7 @@ impl Attempt {
             *activate_at = None;
         }
         self.delivering = false;
+        self.acquit();
         self.renewal = Some(Renewal::new(now));
     }
 
@@ -134,7 +244,8 @@ impl Attempt {
         } = &mut self.stage
         {
             *since = now;
-            *activate_at = Some(now);
+            // A standby is asked for nothing before it is needed.
+            *activate_at = (!self.standby).then_some(now);
         }
     }
 
@@ -172,6 +283,8 @@ impl Attempt {
             liveness.heard(now);
         }
         self.delivering = true;
+        self.last_media = Some(now);
+        self.ahead_since = None;
         !std::mem::replace(&mut self.delivered, true)
     }
 
@@ -187,6 +300,7 @@ impl Attempt {
         if let Some(renewal) = &mut self.renewal {
             renewal.excuse(now);
         }
+        self.acquit();
         match &mut self.stage {
             Stage::Offering => {}
             Stage::Asking { since, .. } | Stage::Connecting { since } => *since = now,
@@ -215,9 +329,19 @@ impl Attempt {
                 };
                 (now >= *since + CONNECT_TIMEOUT).then_some(reason)
             }
+            Stage::Connected { liveness, .. } if self.standby => {
+                let silent = now >= liveness.last_heard() + STANDBY_SILENCE;
+                silent.then_some(LostReason::Silent)
+            }
             Stage::Connected {
                 since, liveness, ..
             } => {
+                let starved = self.ahead_since.filter(|_| self.delivering);
+                if starved.is_some_and(|since| now >= since + DELIVERY_TIMEOUT)
+                    && !liveness.remote.healing
+                {
+                    return Some(LostReason::Starved);
+                }
                 let withheld = !self.delivering
                     && self.renewal.is_none()
                     && liveness.remote.has_packets()
@@ -241,9 +365,12 @@ impl Attempt {
                 liveness,
                 ..
             } => {
-                let mut at = liveness
-                    .next_beat()
-                    .min(liveness.last_heard() + PARENT_SILENCE);
+                let silence = if self.standby {
+                    STANDBY_SILENCE
+                } else {
+                    PARENT_SILENCE
+                };
+                let mut at = liveness.next_beat().min(liveness.last_heard() + silence);
                 if let Some(activate) = activate_at {
                     at = at.min(*activate);
                 }
@@ -256,13 +383,15 @@ impl Attempt {
     }
 }
 
-/// The links to present and coming parents.
+/// The links to present and coming parents, and to the standby.
 #[derive(Debug, Default)]
 pub struct Upstream {
     /// The link whose packets play.
     pub feeding: Option<Attempt>,
     /// The link that is to replace it.
     pub coming: Option<Attempt>,
+    /// The link that is there in case it fails.
+    pub standby: Option<Attempt>,
     /// What to tell the tracker with the next request.
     pub lost: Option<Lost>,
 }
@@ -270,25 +399,24 @@ pub struct Upstream {
 impl Upstream {
     /// The link of that name.
     pub fn get_mut(&mut self, link: LinkKey) -> Option<&mut Attempt> {
-        [self.feeding.as_mut(), self.coming.as_mut()]
-            .into_iter()
-            .flatten()
-            .find(|attempt| attempt.link == link)
+        self.attempts_mut().find(|attempt| attempt.link == link)
     }
 
-    /// Both links.
+    /// All links.
     pub fn attempts_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
-        self.feeding.iter_mut().chain(self.coming.iter_mut())
+        let others = self.coming.iter_mut().chain(self.standby.iter_mut());
+        self.feeding.iter_mut().chain(others)
     }
 
-    /// Both links.
+    /// All links.
     pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
-        self.feeding.iter().chain(self.coming.iter())
+        let others = self.coming.iter().chain(self.standby.iter());
+        self.feeding.iter().chain(others)
     }
 
     /// Forgets a link and returns it.
     pub fn take(&mut self, link: LinkKey) -> Option<Attempt> {
-        for slot in [&mut self.feeding, &mut self.coming] {
+        for slot in [&mut self.feeding, &mut self.coming, &mut self.standby] {
             if slot.as_ref().is_some_and(|attempt| attempt.link == link) {
                 return slot.take();
             }

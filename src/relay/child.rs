@@ -14,6 +14,10 @@ use crate::wire::announcement::MediaKind;
 /// What a packet costs a child's path beside its payload: IPv6, UDP and RTP headers, SRTP tag.
 const PACKET_OVERHEAD: usize = 40 + 8 + 12 + 16;
 
+/// Packets that a child may be ahead of this node and still be sent what it has already: those of
+/// two frames of a fast stream.
+const DISORDER: ExtSeq = 128;
+
 /// How a child follows one track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cursor {
@@ -148,10 +152,14 @@ impl Child {
     pub(super) fn start_at(&mut self, now: Instant, index: usize, next: ExtSeq, track: &Track) {
         let lane = &mut self.lanes[index];
         let next = lane.sent.map_or(next, |sent| next.max(sent.first));
-        if track.ring.head().is_some_and(|head| next <= head) {
-            lane.follow_from(now, next);
-        } else {
-            lane.cursor = Cursor::Ahead { next };
+        match track.ring.head() {
+            Some(head) if next <= head => lane.follow_from(now, next),
+            // What comes next may come in disorder, and a session carries nothing older than its
+            // first packet: so that one is the newest there is, which the child has already.
+            Some(head) if lane.sent.is_none() && next - head <= DISORDER => {
+                lane.follow_from(now, head);
+            }
+            _ => lane.cursor = Cursor::Ahead { next },
         }
     }
 

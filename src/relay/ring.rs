@@ -195,11 +195,13 @@ impl Ring {
             if !expendable {
                 break;
             }
+            self.base += 1;
             if let Some(Some(slot)) = self.slots.pop_front() {
                 self.bytes -= slot.packet.payload.len();
+                // What is missing between here and the next packet may still come: after a pause
+                // everything before it is old, and the first packets may come in disorder.
+                self.floor = self.base;
             }
-            self.base += 1;
-            self.floor = self.base;
         }
         while self.starts.front().is_some_and(|&start| start < self.base) {
             self.starts.pop_front();

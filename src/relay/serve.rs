@@ -142,6 +142,28 @@ impl Relay {
         Ok(())
     }
 
+    /// Goes on with a child's media where [`deactivate`](Self::deactivate) left it. False if there
+    /// was none.
+    pub fn resume(&mut self, now: Instant, key: LinkKey) -> bool {
+        let burst = self.share(1).burst();
+        let Some(child) = self.children.get_mut(&key) else {
+            return false;
+        };
+        child.awaken(now, burst);
+        let mut resumed = false;
+        for (index, track) in self.tracks.iter().enumerate() {
+            let next = child.unsent(index);
+            if next > 0 && !child.would_skip(index, next) {
+                child.start_at(now, index, next, track);
+                resumed = true;
+            }
+        }
+        self.next_check.get_or_insert(now + CHILD_CHECK_INTERVAL);
+        self.attend(now, key);
+        self.plan_turn(now);
+        resumed
+    }
+
     /// A child that may say nothing for long gets its picture all the same: whether it lives shows
     /// elsewhere.
     pub fn excuse_silence(&mut self, key: LinkKey) {

@@ -53,6 +53,20 @@ impl<R: Rng> Tracker<R> {
             ClientMessage::Reachability(reachability) => {
                 self.reachability(now, id, arrival, stream, reachability);
             }
+            ClientMessage::StandBy(join) => self.with(now, id, stream, |broadcast| {
+                broadcast.stand_by(now, arrival, join);
+            }),
+            ClientMessage::Standing { link, host } => self.with(now, id, stream, |broadcast| {
+                broadcast.standing(node, link, host);
+            }),
+            ClientMessage::Switched { link, parent, lost } => {
+                self.with(now, id, stream, |broadcast| {
+                    broadcast.switched(now, node, link, parent, lost);
+                });
+            }
+            ClientMessage::Drain => self.with(now, id, stream, |broadcast| {
+                broadcast.drain(now, node);
+            }),
             ClientMessage::FollowTree { follow } => self.with(now, id, stream, |broadcast| {
                 broadcast.follow(node, follow);
             }),

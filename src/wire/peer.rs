@@ -71,6 +71,12 @@ pub enum PeerMessage {
         /// Why.
         reason: RefuseReason,
     },
+    /// `pulse`, from a parent that has sent a child nothing for
+    /// [`PULSE_INTERVAL`](crate::limits::PULSE_INTERVAL): it lives, and this is what it has.
+    Pulse(Pulse),
+    /// `control`, from a parent or standby: I am about to leave, take another. It feeds its
+    /// children until they have one.
+    Drain,
 }
 
 /// Who is at the other end.
@@ -110,6 +116,17 @@ pub struct NextPacket {
     pub seq: u64,
 }
 
+/// A short sign of life.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulse {
+    /// The newest extended sequence number it has of each track; 0 for none.
+    pub heads: Vec<u64>,
+    /// Whether the root has told that its publisher pauses.
+    pub source_idle: bool,
+    /// Whether the sender has no parent that feeds it.
+    pub healing: bool,
+}
+
 /// A sign of life, a clock for round trips, and the state of the sender's upstream.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -135,7 +152,7 @@ impl PeerMessage {
     /// The channel it travels on.
     pub fn channel(&self) -> Channel {
         match self {
-            Self::Activate { .. } | Self::Heartbeat(_) => Channel::Pulse,
+            Self::Activate { .. } | Self::Heartbeat(_) | Self::Pulse(_) => Channel::Pulse,
             _ => Channel::Control,
         }
     }
@@ -157,6 +174,7 @@ impl PeerMessage {
                 bound("path", heartbeat.path.len(), MAX_PATH)?;
                 bound("heads", heartbeat.heads.len(), MAX_TRACKS)
             }
+            Self::Pulse(pulse) => bound("heads", pulse.heads.len(), MAX_TRACKS),
             Self::KeyFrame { track } => bound("track", usize::from(*track) + 1, MAX_TRACKS),
             Self::Offer { sdp, .. } => bound("sdp", sdp.len(), MAX_SDP),
             Self::Answer { sdp, heads, .. } => {
@@ -166,6 +184,7 @@ impl PeerMessage {
             Self::Activate { .. }
             | Self::Info(_)
             | Self::Deactivate
+            | Self::Drain
             | Self::Bye
             | Self::Refuse { .. } => Ok(()),
         }

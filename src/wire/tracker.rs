@@ -84,6 +84,28 @@ pub enum ClientMessage {
     Leave,
     /// How far packets of strangers come to me, as far as I know by now.
     Reachability(Reachability),
+    /// Find me a standby: a node to stay connected to, that takes over when my parent fails.
+    /// `lost` names the standby I had, if there was one and it did not do. Answered by
+    /// [`ServerMessage::Assigned`] or [`ServerMessage::NoStandby`].
+    StandBy(Join),
+    /// To a tracker that may not know it: this link to a standby stands.
+    Standing {
+        /// Which connection.
+        link: LinkKey,
+        /// The other end.
+        host: NodeId,
+    },
+    /// My standby feeds me now: it is my parent, and I have none to spare any more.
+    Switched {
+        /// The connection to the former standby.
+        link: LinkKey,
+        /// Its other end.
+        parent: NodeId,
+        /// The parent that failed.
+        lost: Option<Lost>,
+    },
+    /// I am about to leave: find my children other parents, I feed them as long.
+    Drain,
 }
 
 /// Who is calling.
@@ -149,6 +171,10 @@ pub enum LostReason {
     Closed,
     /// What the parent sent cannot be used; the pair is not tried again.
     Unusable,
+    /// The parent said that it is about to leave.
+    Leaving,
+    /// The parent lives and has had nothing to pass on for too long.
+    Starved,
 }
 
 /// Why a parent will not serve a child.
@@ -266,6 +292,23 @@ pub enum ServerMessage {
         message: String,
         /// Whether the tracker closes the session.
         fatal: bool,
+    },
+    /// As a standby: stay connected to this child and feed it when it asks for media. It takes no
+    /// slot before that.
+    ExpectStandby {
+        /// Which connection.
+        link: LinkKey,
+        /// What the child is.
+        class: PeerClass,
+        /// The child's session description of type offer.
+        offer: String,
+        /// Counts orders about the child.
+        generation: Generation,
+    },
+    /// As a child: no node can be your standby at the moment, or this one is none any more.
+    NoStandby {
+        /// Which connection.
+        link: LinkKey,
     },
 }
 
@@ -465,7 +508,7 @@ impl ClientMessage {
                 bound("slots", hello.slots.into(), MAX_CHILDREN.into())
             }
             Self::Publish(publish) => bound("title", publish.title.len(), MAX_TITLE),
-            Self::Join(join) => bound("offer", join.offer.len(), MAX_SDP),
+            Self::Join(join) | Self::StandBy(join) => bound("offer", join.offer.len(), MAX_SDP),
             Self::Answer { sdp, .. } => bound("answer", sdp.len(), MAX_SDP),
             Self::Candidate { candidate, .. } => bound("candidate", candidate.len(), MAX_CANDIDATE),
             Self::Report(report) => {
@@ -478,7 +521,10 @@ impl ClientMessage {
             | Self::Attached { .. }
             | Self::FollowTree { .. }
             | Self::Leave
-            | Self::Reachability(_) => Ok(()),
+            | Self::Reachability(_)
+            | Self::Standing { .. }
+            | Self::Switched { .. }
+            | Self::Drain => Ok(()),
         }
     }
 }

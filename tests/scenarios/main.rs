@@ -8,6 +8,7 @@ mod joining;
 mod losing_a_parent;
 mod other_tracks;
 mod packets;
+mod standby;
 mod tracker_away;
 mod waiting;
 

@@ -94,10 +94,39 @@ impl World {
         }
     }
 
+    /// The node that would take over from a node's parent.
+    pub fn standby(&self, id: NodeId) -> Option<NodeId> {
+        self.nodes
+            .get(&id)
+            .and_then(|place| place.node.snapshot().standby)
+    }
+
+    /// From a node's parent up to the root.
+    pub fn path(&self, id: NodeId) -> Vec<NodeId> {
+        let path = std::iter::successors(self.parent(id), |&above| self.parent(above));
+        path.take(40).collect()
+    }
+
+    /// Forgets the longest pauses seen so far.
+    pub fn reset_gaps(&mut self) {
+        for place in self.nodes.values_mut() {
+            place.node.reset_gaps();
+        }
+    }
+
+    /// The longest pause between two packets of one track that a node has seen since.
+    pub fn largest_gap(&self, id: NodeId) -> Duration {
+        let snapshot = self.nodes[&id].node.snapshot();
+        let gaps = snapshot.tracks.iter().map(|(_, stats)| stats.largest_gap);
+        gaps.max().unwrap_or_default()
+    }
+
     /// Panics if any node below the root has changed its parent.
     pub fn assert_nobody_moved(&self) {
         for id in self.viewers() {
-            assert_eq!(self.nodes[&id].node.snapshot().heals, 0, "{id:?} moved");
+            let place = &self.nodes[&id];
+            let moved = place.node.snapshot().heals;
+            assert_eq!(moved, 0, "{id:?} moved: {:?}", place.events);
         }
     }
 }

@@ -144,6 +144,8 @@ pub struct World {
     /// Its root.
     pub root: NodeId,
     playing: bool,
+    /// The publisher gives nothing.
+    pub paused: bool,
 }
 
 impl World {
@@ -179,6 +181,7 @@ impl World {
             stream,
             root,
             playing: false,
+            paused: false,
         };
         let role = Role::Root {
             key: Box::new(key),
@@ -467,7 +470,9 @@ impl World {
         });
         let packets = packets.collect();
         let root = self.root;
-        self.feed(root, Input::Source(packets));
+        if !self.paused {
+            self.feed(root, Input::Source(packets));
+        }
         self.schedule(FRAME_INTERVAL, Happening::VideoFrame(frame + 1));
     }
 
@@ -483,7 +488,9 @@ impl World {
             payload: Bytes::from(payload),
         };
         let root = self.root;
-        self.feed(root, Input::Source(vec![packet]));
+        if !self.paused {
+            self.feed(root, Input::Source(vec![packet]));
+        }
         self.schedule(AUDIO_INTERVAL, Happening::AudioFrame(frame + 1));
     }
 

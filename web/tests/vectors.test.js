@@ -28,7 +28,10 @@ function form(value) {
 }
 
 /** Messages of a tracker or a parent that are not for a page which only watches. */
-const NOT_FOR_PAGES = ["challenge", "published", "expect", "release", "activate", "deactivate", "key_frame", "offer"];
+const NOT_FOR_PAGES = [
+  ...["challenge", "published", "expect", "release", "expect_standby", "no_standby"],
+  ...["activate", "deactivate", "key_frame", "offer", "pulse", "drain"],
+];
 
 for (const [file, decode] of /** @type {const} */ ([
   ["server", decodeServer],

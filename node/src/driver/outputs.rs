@@ -8,7 +8,7 @@ use banyan::wire::codec::{Encoding, Frame, encode};
 use banyan::wire::peer::{Channel, PeerMessage};
 use banyan::wire::tracker::{ClientMessage, PeerClass, RefuseReason};
 
-use super::turn::Turn;
+use super::turn::{LINGER, Turn};
 use crate::rtc::{self, EngineError, MessageData, SdpError};
 
 /// Most events kept for a program that is behind; it is behind by a minute of storms then.
@@ -107,6 +107,9 @@ impl Turn {
                 for sink in &mut self.sinks {
                     sink.clock(track, ntp, rtp);
                 }
+            }
+            Output::Left => {
+                self.leaving.get_or_insert(now + LINGER);
             }
             Output::Player { link, news } => self.players.tell(link, news),
             // A file cannot make key frames on request.

@@ -27,7 +27,7 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 const SLEEP_MIN: Duration = Duration::from_micros(500);
 
 /// Time the last messages of a leaving node are given to reach their peers.
-const LINGER: Duration = Duration::from_millis(150);
+pub(super) const LINGER: Duration = Duration::from_millis(150);
 
 /// The thread's state between two turns of its loop.
 pub(super) struct Turn {
@@ -40,7 +40,8 @@ pub(super) struct Turn {
     pub(super) encodings: HashMap<LinkKey, Encoding>,
     snapshot_at: Instant,
     pub(super) tally: Tally,
-    leaving: Option<Instant>,
+    /// When the thread ends, once the node has left.
+    pub(super) leaving: Option<Instant>,
     /// Events that the program has not taken yet.
     pub(super) untold: VecDeque<PeerEvent>,
     pub(super) players: Players,
@@ -144,10 +145,7 @@ impl Turn {
                 }
                 return;
             }
-            Command::Leave => {
-                self.leaving.get_or_insert(now + LINGER);
-                Input::Control(PeerInput::Leave)
-            }
+            Command::Leave => Input::Control(PeerInput::Leave),
         };
         self.node.handle(now, input);
     }

@@ -355,6 +355,7 @@ mod tests {
         let snapshot = Snapshot {
             node: NodeId::from_bytes([1; 16]),
             parent: None,
+            standby: None,
             depth: Some(0),
             children: Vec::new(),
             slots: 2,

@@ -175,3 +175,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn after_a_pause_the_first_packets_may_come_in_disorder() {
+    let start = beginning();
+    let mut ring = Ring::new(Codec::Vp8);
+    for seq in 100..104 {
+        ring.insert(start, &vp8(seq, 0, false, 100));
+    }
+    let later = start + RING_TIME_MAX * 2;
+    let placed = |ring: &mut Ring, seq| ring.insert(later, &vp8(seq, 1, false, 100));
+    assert_ne!(placed(&mut ring, 106), Placed::TooOld);
+    assert_ne!(placed(&mut ring, 104), Placed::TooOld);
+    assert_ne!(placed(&mut ring, 105), Placed::TooOld);
+    assert_eq!(ring.oldest(), Some(104));
+    assert_eq!(placed(&mut ring, 103), Placed::TooOld);
+}

@@ -87,6 +87,11 @@ fn write_core(counters: &Counters, text: &mut Exposition) {
             broadcasts.expired,
         ),
         (
+            "switched_total",
+            "Standbys that took the place of a parent",
+            broadcasts.switched,
+        ),
+        (
             "adopted_total",
             "Peers put back in their place by reports",
             broadcasts.adopted,

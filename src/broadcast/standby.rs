@@ -1,0 +1,368 @@
+//! Who stands by for whom, and what happens when a standby takes over.
+//!
+//! A standby keeps no slot. It is a node that could take one more child when it is asked, and that
+//! would not be gone together with the parent it stands in for.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use rand::Rng;
+
+use super::member::{Edge, Signals};
+use super::{Arrival, Broadcast, Timer};
+use crate::id::{Generation, LinkId, LinkKey, NodeId};
+use crate::limits::{
+    MAX_SDP, MAX_STANDBY_CLIENTS, PARENT_AVOIDED, RESERVATION, STANDBY_CLIENTS_PER_SLOT,
+};
+use crate::tree::Handle;
+use crate::wire::tracker::{Join, Lost, LostReason, PeerClass, ServerMessage};
+
+/// Most standbys that are looked for at a time; who comes beyond asks again.
+const MAX_WISHES: usize = 256;
+
+/// A request for a standby that is about to be decided.
+#[derive(Debug)]
+pub(super) struct Wish {
+    node: NodeId,
+    offer: String,
+}
+
+/// A node that stands by for a peer, or is about to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standby {
+    pub(super) host: NodeId,
+    pub(super) link: LinkId,
+    pub(super) generation: Generation,
+    /// Whether the connection stands; otherwise until when it has to.
+    pub(super) until: Option<Instant>,
+    pub(super) signals: Signals,
+}
+
+impl Broadcast {
+    /// Takes a request for a standby.
+    pub fn stand_by(&mut self, now: Instant, arrival: Arrival, join: Join) {
+        let node = arrival.node;
+        let Some(member) = self.members.get_mut(&node) else {
+            self.counters.stale += 1;
+            return;
+        };
+        if member.newest_link.is_some_and(|newest| join.link <= newest) {
+            self.counters.stale += 1;
+            return;
+        }
+        let link = LinkKey {
+            child: node,
+            link: join.link,
+        };
+        let may = member.may_join(now) && member.class != PeerClass::Player;
+        member.newest_link = Some(join.link);
+        self.give_up_standby(node);
+        if let Some(lost) = join.lost {
+            self.avoid_as_standby(now, node, lost);
+        }
+        let fed = self.members.get(&node).is_some_and(|m| m.edge.is_some());
+        if !may || !fed || self.wishes.len() >= MAX_WISHES || join.offer.len() > MAX_SDP {
+            self.send(node, ServerMessage::NoStandby { link });
+            return;
+        }
+        self.wishes.push(Wish {
+            node,
+            offer: join.offer,
+        });
+    }
+
+    fn avoid_as_standby(&mut self, now: Instant, child: NodeId, lost: Lost) {
+        let host = self.members.get(&lost.parent).map(|host| host.handle);
+        if let (Some(host), Some(member)) = (host, self.members.get_mut(&child)) {
+            let for_good = matches!(lost.reason, LostReason::Unreachable | LostReason::Unusable);
+            member.avoid(host, now, (!for_good).then(|| now + PARENT_AVOIDED));
+        }
+    }
+
+    /// Finds standbys for those who asked.
+    pub(super) fn place_standbys(&mut self, now: Instant, rng: &mut impl Rng) {
+        for wish in std::mem::take(&mut self.wishes) {
+            let Some(member) = self.members.get(&wish.node) else {
+                continue;
+            };
+            let Some(link) = member.newest_link else {
+                continue;
+            };
+            let key = LinkKey {
+                child: wish.node,
+                link,
+            };
+            match self.choose_standby(now, wish.node, rng) {
+                Some(host) => self.appoint(now, key, host, wish.offer),
+                None => self.send(wish.node, ServerMessage::NoStandby { link: key }),
+            }
+        }
+    }
+
+    /// The shallowest node that could feed one more child if this one's parent failed.
+    fn choose_standby(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Option<Handle> {
+        let member = self.members.get(&node)?;
+        let parent = member.edge.as_ref()?.parent;
+        let grandparent = self.members.get(&parent)?.edge.as_ref().map(|e| e.parent);
+        let candidates = self.tree.standby_candidates(member.handle, rng);
+        let ranked = candidates.into_iter().filter_map(|handle| {
+            let peer = self.tree.get(handle)?;
+            let host = self.members.get(&peer.node())?;
+            let free = peer.slots().saturating_sub(peer.used());
+            // The parent's own slot is there for its children if it dies.
+            let frees = u16::from(grandparent == Some(peer.node()));
+            // Some will be free again: a full node is better than none.
+            let room = usize::from(free + frees).max(1);
+            let most = (room * STANDBY_CLIENTS_PER_SLOT).min(MAX_STANDBY_CLIENTS);
+            let clients = self.clients.get(&peer.node());
+            // Those who would all come at once.
+            let together = |client: &&NodeId| self.parent_of(client) == Some(parent);
+            let shared = clients.map_or(0, |all| all.iter().filter(together).count());
+            let clients = clients.map_or(0, BTreeSet::len);
+            let suits = peer.node() != node
+                && peer.node() != parent
+                && !host.draining
+                && self.meet(member, host)
+                && clients < most
+                && shared < room
+                && host.standby.is_none_or(|standby| standby.host != node)
+                && !member.avoids(handle, now, true);
+            let full = free + frees == 0;
+            suits.then_some(((full, peer.depth(), clients, peer.delay_ms()), handle))
+        });
+        ranked.min_by_key(|&(rank, _)| rank).map(|(_, at)| at)
+    }
+
+    fn parent_of(&self, node: &NodeId) -> Option<NodeId> {
+        Some(self.members.get(node)?.edge.as_ref()?.parent)
+    }
+
+    /// Introduces a peer and its standby to each other.
+    fn appoint(&mut self, now: Instant, link: LinkKey, host: Handle, offer: String) {
+        let (Some(info), Some(peer)) = (self.info.clone(), self.tree.get(host)) else {
+            self.send(link.child, ServerMessage::NoStandby { link });
+            return;
+        };
+        let (host, depth) = (peer.node(), peer.depth() + 1);
+        let Some(member) = self.members.get_mut(&link.child) else {
+            return;
+        };
+        member.generation = member.generation.next();
+        let (generation, class) = (member.generation, member.class);
+        let until = now + RESERVATION;
+        member.standby = Some(Standby {
+            host,
+            link: link.link,
+            generation,
+            until: Some(until),
+            signals: Signals::default(),
+        });
+        self.timers.insert((until, Timer::Standby(link.child)));
+        self.clients.entry(host).or_default().insert(link.child);
+        let assigned = ServerMessage::Assigned {
+            link,
+            parent: host,
+            generation,
+            depth,
+            info,
+        };
+        self.send(link.child, assigned);
+        let expect = ServerMessage::ExpectStandby {
+            link,
+            class,
+            offer,
+            generation,
+        };
+        self.send(host, expect);
+    }
+
+    /// A connection to a standby stands. Whether it was one.
+    pub(super) fn standby_attached(&mut self, link: LinkKey, generation: Generation) -> bool {
+        let Some(member) = self.members.get_mut(&link.child) else {
+            return false;
+        };
+        let Some(standby) = member
+            .standby
+            .as_mut()
+            .filter(|standby| standby.link == link.link && standby.generation == generation)
+        else {
+            return false;
+        };
+        if let Some(until) = standby.until.take() {
+            self.timers.remove(&(until, Timer::Standby(link.child)));
+            self.views.changed = true;
+        }
+        true
+    }
+
+    /// A standby that did not connect in time is none.
+    pub(super) fn standby_expired(&mut self, now: Instant, child: NodeId) {
+        let standby = self.members.get(&child).and_then(|member| member.standby);
+        let late = standby.and_then(|s| s.until).is_some_and(|at| at <= now);
+        if late {
+            self.give_up_standby(child);
+        }
+    }
+
+    /// A child tells a tracker that may not know it who its standby is.
+    pub fn standing(&mut self, node: NodeId, link: LinkKey, host: NodeId) {
+        let Some(member) = self.members.get_mut(&node).filter(|_| host != node) else {
+            self.counters.stale += 1;
+            return;
+        };
+        if link.child != node || member.standby.is_some() {
+            return;
+        }
+        member.standby = Some(Standby {
+            host,
+            link: link.link,
+            generation: member.generation,
+            until: None,
+            signals: Signals {
+                answered: true,
+                ..Signals::default()
+            },
+        });
+        member.newest_link = member.newest_link.max(Some(link.link));
+        self.clients.entry(host).or_default().insert(node);
+        self.views.changed = true;
+    }
+
+    /// A standby feeds its child: that is its parent now, whatever this tracker knew of it.
+    pub fn switched(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        link: LinkKey,
+        parent: NodeId,
+        lost: Option<Lost>,
+    ) {
+        if link.child != node || parent == node || !self.members.contains_key(&node) {
+            self.counters.stale += 1;
+            return;
+        }
+        let host = parent;
+        self.give_up_standby_but(node, link.link);
+        let parent = self.parent_of(&node);
+        if let Some(lost) = lost.or_else(|| {
+            let reason = LostReason::Leaving;
+            Some(Lost {
+                parent: parent?,
+                reason,
+            })
+        }) {
+            self.parent_lost(now, node, lost);
+        }
+        self.take_attempt(node, true);
+        let handles = self
+            .members
+            .get(&node)
+            .zip(self.members.get(&host))
+            .map(|(child, host)| (child.handle, host.handle));
+        let adopted = handles.map(|(child, host)| self.tree.adopt(child, host));
+        if !matches!(adopted, Some(Ok(()))) {
+            // As this tracker sees the tree that cannot be: the child asks for a place.
+            self.send(node, ServerMessage::Release { link });
+            self.send(host, ServerMessage::Release { link });
+            return;
+        }
+        self.counters.switched += 1;
+        self.release_place(node);
+        if let Some(member) = self.members.get_mut(&node) {
+            member.former = None;
+            member.newest_link = member.newest_link.max(Some(link.link));
+            member.edge = Some(Edge {
+                parent: host,
+                link: Some(link.link),
+                signals: Signals {
+                    answered: true,
+                    ..Signals::default()
+                },
+            });
+        }
+    }
+
+    /// A peer has moved: does its standby still make sense? One below its parent does not.
+    pub(super) fn revalidate_standby(&mut self, node: NodeId) {
+        let Some(member) = self.members.get(&node) else {
+            return;
+        };
+        let (Some(standby), Some(parent)) = (&member.standby, self.tree.parent(member.handle))
+        else {
+            return;
+        };
+        let Some(host) = self.members.get(&standby.host) else {
+            return;
+        };
+        if self.tree.ancestry(host.handle).any(|above| above == parent) {
+            let link = LinkKey {
+                child: node,
+                link: standby.link,
+            };
+            self.give_up_standby(node);
+            self.send(node, ServerMessage::NoStandby { link });
+        }
+    }
+
+    /// The standby of this peer is none any more; its node is told, unless the connection is this.
+    fn give_up_standby_but(&mut self, child: NodeId, link: LinkId) {
+        let standby = self.members.get(&child).and_then(|member| member.standby);
+        if standby.is_some_and(|standby| standby.link == link) {
+            self.forget_standby(child);
+        } else {
+            self.give_up_standby(child);
+        }
+    }
+
+    /// Nobody stands by for this peer any more; who did is told.
+    pub(super) fn give_up_standby(&mut self, child: NodeId) {
+        if let Some(standby) = self.forget_standby(child) {
+            let link = LinkKey {
+                child,
+                link: standby.link,
+            };
+            self.send(standby.host, ServerMessage::Release { link });
+        }
+    }
+
+    pub(super) fn forget_standby(&mut self, child: NodeId) -> Option<Standby> {
+        let standby = self.members.get_mut(&child)?.standby.take()?;
+        if let Some(until) = standby.until {
+            self.timers.remove(&(until, Timer::Standby(child)));
+        }
+        if let Some(clients) = self.clients.get_mut(&standby.host) {
+            clients.remove(&child);
+            if clients.is_empty() {
+                self.clients.remove(&standby.host);
+            }
+        }
+        self.views.changed = true;
+        Some(standby)
+    }
+
+    /// A node goes: those it stood by for look for another.
+    pub(super) fn dismiss_clients(&mut self, host: NodeId) {
+        for child in self.clients.get(&host).cloned().unwrap_or_default() {
+            if let Some(standby) = self.forget_standby(child) {
+                let link = LinkKey {
+                    child,
+                    link: standby.link,
+                };
+                self.send(child, ServerMessage::NoStandby { link });
+            }
+        }
+    }
+
+    /// A peer says that it is about to leave: it gets no more children, and those it has come
+    /// before others when they ask for another parent.
+    pub fn drain(&mut self, now: Instant, node: NodeId) {
+        if self.is_root(&node) {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(&node) {
+            member.draining = true;
+        }
+        self.dismiss_clients(node);
+        self.review(now, node);
+    }
+}

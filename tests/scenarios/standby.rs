@@ -1,0 +1,233 @@
+//! Standbys take over before anybody notices.
+
+use std::time::Duration;
+
+use banyan::id::NodeId;
+
+use crate::for_seeds;
+use crate::world::World;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A tree of twenty nodes, three and more levels deep, in which everybody below the second level
+/// has a standby.
+fn grown(seed: u64) -> World {
+    let mut world = World::new(seed, 3, true);
+    world.grow(20, 3);
+    let ready = |world: &World| {
+        let deep = world.viewers().into_iter();
+        deep.filter(|id| world.path(*id).len() >= 2)
+            .all(|id| world.standby(id).is_some())
+    };
+    let took = world.run_until(Duration::from_secs(20), ready);
+    assert!(took.is_some(), "somebody has no standby");
+    world.assert_all_bit_identical();
+    world.reset_gaps();
+    world
+}
+
+/// A node with children, at a depth.
+fn inner(world: &World, depth: usize) -> NodeId {
+    let mut ids = world.viewers().into_iter();
+    ids.find(|id| {
+        let children = world.nodes[id].node.snapshot().children;
+        world.path(*id).len() == depth && !children.is_empty()
+    })
+    .expect("an inner node")
+}
+
+/// Everybody below a node.
+fn below(world: &World, top: NodeId) -> Vec<NodeId> {
+    let ids = world.viewers().into_iter();
+    ids.filter(|id| world.path(*id).contains(&top)).collect()
+}
+
+#[test]
+fn a_standby_is_outside_of_what_dies_with_the_parent() {
+    for_seeds(|seed| {
+        let world = grown(seed);
+        for id in world.viewers() {
+            let (Some(parent), Some(standby)) = (world.parent(id), world.standby(id)) else {
+                continue;
+            };
+            assert_ne!(standby, id);
+            assert_ne!(standby, parent);
+            assert!(!world.path(standby).contains(&parent), "below the parent");
+            assert!(!world.path(standby).contains(&id), "below itself");
+        }
+    });
+}
+
+#[test]
+fn a_dead_parent_is_replaced_without_a_gap_that_anybody_sees() {
+    for_seeds(|seed| {
+        let mut world = grown(seed);
+        let victim = inner(&world, 1);
+        let orphans = below(&world, victim);
+        assert!(!orphans.is_empty());
+        world.kill(victim);
+        world.run(ms(1500));
+        for id in orphans {
+            let gap = world.largest_gap(id);
+            assert!(
+                gap <= ms(350),
+                "{id:?} saw a gap of {gap:?}: {:?}",
+                world.nodes[&id].events
+            );
+        }
+        world.run(Duration::from_secs(8));
+        assert!(world.all_fed());
+        world.assert_all_bit_identical();
+    });
+}
+
+#[test]
+fn one_death_after_another_costs_nothing() {
+    for_seeds(|seed| {
+        let mut world = grown(seed);
+        for _ in 0..5 {
+            let victim = inner(&world, 1);
+            world.reset_gaps();
+            world.kill(victim);
+            world.run(Duration::from_secs(8));
+            assert!(world.all_fed());
+        }
+        world.assert_all_bit_identical();
+    });
+}
+
+#[test]
+fn two_deaths_in_one_path_are_survived() {
+    for_seeds(|seed| {
+        let mut world = grown(seed);
+        let lower = inner(&world, 2);
+        let upper = world.parent(lower).expect("a parent");
+        world.kill(upper);
+        world.kill(lower);
+        let took = world.run_until(Duration::from_secs(3), World::all_fed);
+        assert!(took.is_some(), "the orphans have new parents");
+        world.run(Duration::from_secs(8));
+        world.assert_all_bit_identical();
+    });
+}
+
+#[test]
+fn a_parent_and_the_standby_that_freeze_together_are_replaced() {
+    for_seeds(|seed| {
+        let mut world = grown(seed);
+        let parent = inner(&world, 1);
+        let child = world
+            .viewers()
+            .into_iter()
+            .find(|id| world.parent(*id) == Some(parent));
+        let child = child.expect("a child");
+        let standby = world.standby(child).expect("a standby");
+        world.freeze(parent);
+        if standby != world.root {
+            world.freeze(standby);
+        }
+        let took = world.run_until(Duration::from_secs(4), |world| {
+            let others = world.viewers().into_iter();
+            others
+                .filter(|id| *id != parent && *id != standby)
+                .all(|id| {
+                    let fed = world.parent(id);
+                    fed.is_some()
+                        && fed != Some(parent)
+                        && (fed != Some(standby) || standby == world.root)
+                })
+        });
+        assert!(took.is_some(), "the orphans have new parents");
+    });
+}
+
+#[test]
+fn a_stall_of_200_ms_moves_nobody() {
+    for_seeds(|seed| {
+        let mut world = grown(seed);
+        let stalls = inner(&world, 1);
+        for _ in 0..5 {
+            world.freeze(stalls);
+            world.run(ms(200));
+            world.thaw(stalls);
+            world.run(Duration::from_secs(3));
+        }
+        world.assert_nobody_moved();
+        world.assert_all_bit_identical();
+    });
+}
+
+#[test]
+fn a_publisher_that_pauses_moves_nobody() {
+    for_seeds(|seed| {
+        let mut world = grown(seed);
+        world.paused = true;
+        world.run(Duration::from_secs(20));
+        world.assert_nobody_moved();
+        world.paused = false;
+        world.run(Duration::from_secs(3));
+        world.assert_nobody_moved();
+        world.assert_all_bit_identical();
+    });
+}
+
+#[test]
+fn a_clean_leave_is_not_seen_at_all() {
+    for_seeds(|seed| {
+        let mut world = grown(seed);
+        let leaver = inner(&world, 1);
+        let orphans = below(&world, leaver);
+        let before: Vec<_> = orphans.iter().map(|id| world.largest_gap(*id)).collect();
+        world.reset_gaps();
+        world.leave(leaver);
+        world.run(Duration::from_secs(3));
+        world.kill(leaver);
+        for (id, before) in orphans.into_iter().zip(before) {
+            let gap = world.largest_gap(id);
+            assert!(gap <= before.max(ms(60)), "{id:?} saw a gap of {gap:?}");
+        }
+        world.run(Duration::from_secs(5));
+        assert!(world.all_fed());
+        world.assert_all_bit_identical();
+    });
+}
+
+#[test]
+fn standbys_need_no_tracker() {
+    for_seeds(|seed| {
+        let mut world = grown(seed);
+        for id in world.nodes.keys().copied().collect::<Vec<_>>() {
+            world.close_session(id);
+        }
+        let victim = inner(&world, 1);
+        let orphans = below(&world, victim);
+        world.kill(victim);
+        world.run(ms(1500));
+        for id in orphans {
+            let gap = world.largest_gap(id);
+            assert!(
+                gap <= ms(350),
+                "{id:?} saw a gap of {gap:?}: {:?}",
+                world.nodes[&id].events
+            );
+        }
+        let parents = |world: &World| -> Vec<_> {
+            let ids = world.viewers().into_iter();
+            ids.map(|id| (id, world.parent(id))).collect()
+        };
+        let healed = parents(&world);
+        for id in world.nodes.keys().copied().collect::<Vec<_>>() {
+            world.open_session(id);
+            world.run(ms(30));
+        }
+        world.run(Duration::from_secs(10));
+        assert_eq!(
+            parents(&world),
+            healed,
+            "the returning tracker moved somebody"
+        );
+        world.assert_all_bit_identical();
+    });
+}
