@@ -165,6 +165,8 @@ impl Broadcast {
             generation,
             depth,
             info,
+            // A standby over a relay would not be warm for free.
+            relay: Vec::new(),
         };
         self.send(link.child, assigned);
         let expect = ServerMessage::ExpectStandby {
