@@ -33,7 +33,7 @@ use crate::stream_key;
 use crate::whip_token::Token;
 
 /// UDP port for media where none is given.
-const DEFAULT_UDP_PORT: u16 = 7144;
+pub(crate) const DEFAULT_UDP_PORT: u16 = 7144;
 
 /// HTTP port for publishers where none is given.
 const WHIP_PORT: u16 = 7145;

@@ -59,6 +59,8 @@ pub enum Command {
     Relay(Viewer),
     /// Join a stream with many standard players (WHEP), and report how they fare.
     Load(Load),
+    /// Check whether this machine can take part, and tell what would help.
+    Check(Check),
     /// Make the key file of a new stream and print the stream's id.
     Keygen(Keygen),
     /// Manual pages and completions.
@@ -114,6 +116,20 @@ pub struct Viewer {
     /// Options of every node.
     #[command(flatten)]
     pub node: NodeOptions,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The tracker to call, or a watch link.
+    #[arg(value_parser = parse_tracker_or_link)]
+    pub tracker: Option<Url>,
+    /// UDP address whose way to the world is checked [default: port 7144, or the next free one].
+    #[arg(long, value_name = "ADDR")]
+    pub udp: Option<SocketAddr>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `keygen`.
@@ -210,6 +226,14 @@ fn parse_tracker(text: &str) -> Result<Url, String> {
         url.set_path(&folder);
     }
     Ok(url)
+}
+
+/// A tracker's address, or that of a watch link's tracker.
+fn parse_tracker_or_link(text: &str) -> Result<Url, String> {
+    match text.parse::<WatchLink>() {
+        Ok(link) => Ok(link.tracker),
+        Err(_) => parse_tracker(text),
+    }
 }
 
 /// A title that every tracker takes.

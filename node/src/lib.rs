@@ -2,6 +2,7 @@
 
 mod authorities;
 pub mod broadcast;
+pub mod check;
 pub mod config;
 pub mod demo;
 pub mod driver;

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             Command::Watch(options) => banyan_node::viewer::run(options, "watch").await,
             Command::Relay(options) => banyan_node::viewer::run(options, "relay").await,
             Command::Load(options) => banyan_node::load::run(options).await,
+            Command::Check(options) => banyan_node::check::run(options).await,
             Command::Keygen(options) => banyan_node::keygen::run(&options),
             Command::Manual(manual) => manual
                 .write(config::command::<Cli>(&LAYERS))

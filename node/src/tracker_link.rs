@@ -1,6 +1,6 @@
 //! The WebSocket to the tracker: opened again by itself whenever it ends.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use banyan::limits::MAX_TRACKER_FRAME;
@@ -8,13 +8,16 @@ use banyan::wire::codec::{Encoding, Frame, decode_binary, encode};
 use banyan::wire::tracker::{ClientMessage, ServerMessage};
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{Connector, connect_async_tls_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 use url::Url;
 
 use crate::authorities::client_config;
@@ -130,12 +133,50 @@ fn endpoint(tracker: &Url) -> anyhow::Result<(Url, String)> {
     Ok((url, authority))
 }
 
-async fn session(
-    tracker: &Url,
-    outgoing: &mut mpsc::Receiver<ClientMessage>,
-    events: &mpsc::Sender<LinkEvent>,
-    failures: &mut u32,
-) -> anyhow::Result<Ended> {
+/// A WebSocket that stands.
+pub(crate) struct Connection {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    authority: String,
+    /// The tracker's clock, where it told the time.
+    pub(crate) date: Option<SystemTime>,
+}
+
+impl Connection {
+    /// Sends a message.
+    pub(crate) async fn say(&mut self, message: &ClientMessage) -> anyhow::Result<()> {
+        let frame = encode_frame(message)?;
+        self.socket
+            .send(frame)
+            .await
+            .context("sending to the tracker")
+    }
+
+    /// Waits for the tracker's next message.
+    pub(crate) async fn hear(&mut self) -> anyhow::Result<ServerMessage> {
+        loop {
+            match self.socket.next().await {
+                None | Some(Ok(Message::Close(_))) => bail!("the tracker closed the connection"),
+                Some(Err(error)) => return Err(error).context("the tracker's connection"),
+                Some(Ok(Message::Binary(bytes))) => {
+                    return decode_binary(&bytes, MAX_TRACKER_FRAME)
+                        .context("the tracker sent what is no message");
+                }
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Closes it, without waiting long.
+    pub(crate) async fn hang_up(mut self) {
+        let _ = timeout(Duration::from_millis(500), self.socket.close(None)).await;
+    }
+}
+
+/// Calls a tracker once.
+///
+/// # Errors
+/// Why it cannot be reached, for people.
+pub(crate) async fn open(tracker: &Url) -> anyhow::Result<Connection> {
     let (url, authority) = endpoint(tracker)?;
     let mut request = url
         .as_str()
@@ -150,10 +191,28 @@ async fn session(
         .max_frame_size(Some(MAX_TRACKER_FRAME));
     let tls = Connector::Rustls(client_config());
     let connect = connect_async_tls_with_config(request, Some(config), true, Some(tls));
-    let (socket, _) = timeout(CONNECT_TIMEOUT, connect)
+    let (socket, response) = timeout(CONNECT_TIMEOUT, connect)
         .await
         .with_context(|| format!("the tracker {tracker} did not answer"))?
         .map_err(|error| anyhow!("the tracker {tracker} cannot be reached: {}", words(error)))?;
+    let date = response.headers().get("date");
+    let date = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    Ok(Connection {
+        socket,
+        authority,
+        date,
+    })
+}
+
+async fn session(
+    tracker: &Url,
+    outgoing: &mut mpsc::Receiver<ClientMessage>,
+    events: &mpsc::Sender<LinkEvent>,
+    failures: &mut u32,
+) -> anyhow::Result<Ended> {
+    let Connection {
+        socket, authority, ..
+    } = open(tracker).await?;
     if events.send(LinkEvent::Up { authority }).await.is_err() {
         return Ok(Ended::NodeStops);
     }

@@ -84,6 +84,11 @@ impl Engine {
         }
     }
 
+    /// Where STUN servers see this node's port.
+    pub fn seen_at(&self) -> Vec<SocketAddr> {
+        self.reflexive.known()
+    }
+
     /// The class of a family; none while more is to come that decides it.
     fn reach_over(&self, v4: bool) -> Option<Option<Reach>> {
         let of_family = |ip: IpAddr| ip.is_ipv4() == v4;
