@@ -19,6 +19,7 @@ mod restart;
 mod secrets;
 mod soak;
 mod stall;
+mod standby;
 mod tree;
 mod whep;
 mod whep_conformance;

@@ -14,6 +14,7 @@ pub mod chromium;
 pub mod coturn;
 pub mod figures;
 pub mod foreign;
+pub mod forest;
 pub mod media;
 pub mod mesh;
 pub mod nat;

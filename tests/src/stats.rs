@@ -14,6 +14,8 @@ pub struct Stats {
     pub peer: String,
     /// Who feeds it; none for the root and while it has no parent.
     pub parent: Option<String>,
+    /// Who takes over when it fails.
+    pub standby: Option<String>,
     /// Hops from the root; none while it has no parent.
     pub depth: Option<u32>,
     /// Delay from the root in milliseconds, as the hops above add up.
