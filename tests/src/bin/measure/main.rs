@@ -7,9 +7,12 @@
 //! `joins`: from starting a viewer to its first picture that can be decoded, p50 over several
 //! runs, natively and in Chromium, on loopback, tracker included. `delay`: how far behind a viewer
 //! is 10 s after a fast start, against one that was there from the beginning. `hops`: how much
-//! later each relay of a chain has a packet than the root. `--json FILE` writes all samples,
+//! later each relay of a chain has a packet than the root. `heals`: inner nodes of a tree of twelve
+//! are killed, one after another; the longest pause of every node below them, and packets that never
+//! came. `leaves`: the same with nodes that are asked to end. `--json FILE` writes all samples,
 //! `--quick` takes few.
 
+mod heals;
 mod hops;
 
 use std::path::Path;
@@ -18,6 +21,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use banyan_tests::chromium::{Launch, installed};
+use banyan_tests::forest::End;
 use banyan_tests::mesh::{Broadcast, Node};
 use banyan_tests::page::{Page, median};
 use banyan_tests::workspace::TempDir;
@@ -31,16 +35,20 @@ struct Extent {
     runs: usize,
     /// Relays in the chain, and how long it is listened to.
     chain: (usize, Duration),
+    /// Nodes that are killed, and nodes that leave.
+    ends: (usize, usize),
 }
 
 const FULL: Extent = Extent {
     runs: 11,
     chain: (8, secs(20)),
+    ends: (100, 20),
 };
 
 const QUICK: Extent = Extent {
     runs: 3,
     chain: (4, secs(5)),
+    ends: (5, 3),
 };
 
 fn main() -> ExitCode {
@@ -55,9 +63,9 @@ fn main() -> ExitCode {
         }
     }
     let wants = |name: &str| what.iter().any(|w| w == name || w == "all");
-    let known = ["joins", "delay", "hops", "all"];
+    let known = ["joins", "delay", "hops", "heals", "leaves", "all"];
     if what.is_empty() || what.iter().any(|w| !known.contains(&w.as_str())) {
-        eprintln!("usage: measure joins|delay|hops|all... [--quick] [--json FILE]");
+        eprintln!("usage: measure joins|delay|hops|heals|leaves|all... [--quick] [--json FILE]");
         return ExitCode::from(2);
     }
     if cfg!(debug_assertions) {
@@ -88,6 +96,14 @@ fn main() -> ExitCode {
             report(&format!("delay after {hop} hops"), delays);
         }
         samples.insert("hops_ms".to_owned(), json!(hops));
+    }
+    if wants("heals") {
+        let gaps = heals::measure(End::Killed, extent.ends.0);
+        samples.insert("heals_ms".to_owned(), json!(gaps));
+    }
+    if wants("leaves") {
+        let gaps = heals::measure(End::Asked, extent.ends.1);
+        samples.insert("leaves_ms".to_owned(), json!(gaps));
     }
     if let Some(path) = json {
         let text = Value::Object(samples).to_string();

@@ -1,0 +1,43 @@
+//! How long a pause is when a node above goes.
+
+use banyan_tests::forest::{End, Forest};
+use banyan_tests::mesh::Broadcast;
+use banyan_tests::workspace::TempDir;
+
+/// Nodes in the tree.
+const NODES: usize = 12;
+
+/// Children each of them takes.
+const SLOTS: u32 = 4;
+
+/// Ends `count` inner nodes and prints what those below them saw: the longest pause between two
+/// packets of a track at each of them, in milliseconds, which is what this returns.
+pub fn measure(end: End, count: usize) -> Vec<f64> {
+    let directory = TempDir::new();
+    let root = Broadcast::with_slots(&directory, SLOTS);
+    let mut forest = Forest::grow(directory, root, NODES, SLOTS, "127.0.0.1:0");
+    for done in 0..count {
+        forest.wait_for_standbys();
+        forest.fell(end);
+        eprint!("\r{} of {count}", done + 1);
+    }
+    eprintln!();
+    let mut gaps = forest.gaps.clone();
+    gaps.sort_by(f64::total_cmp);
+    let at = |share: f64| gaps[((gaps.len() - 1) as f64 * share).round() as usize];
+    let deaths = forest.deaths;
+    let missing = forest.missing();
+    let what = match end {
+        End::Killed => "killed",
+        End::Asked => "left",
+    };
+    println!(
+        "{deaths} nodes {what}: {missing} packets lost below them; longest pause p50 {:.0} ms, \
+         p95 {:.0} ms, most {:.0} ms ({} nodes)",
+        at(0.5),
+        at(0.95),
+        at(1.0),
+        gaps.len()
+    );
+    gaps
+}
