@@ -80,6 +80,8 @@ enum Timer {
     Orphan(NodeId),
     /// The last slot is kept no longer.
     LastSlot,
+    /// Peers that were passed over are tried.
+    Resume,
     /// This peer has been here for long enough to be trusted to stay.
     Prove(NodeId),
     /// The standby of this child has to be connected by now.
@@ -197,6 +199,7 @@ impl Broadcast {
             match timer {
                 Timer::Reservation(child) => self.reservation_expired(now, child),
                 Timer::Retry(_) | Timer::LastSlot => self.queue.nudge(),
+                Timer::Resume => self.queue.resume(),
                 Timer::Place(child) => self.give_up_place(now, child),
                 Timer::Reopen(parent) => self.review(now, parent),
                 Timer::Suspect(parent) => self.look_at_suspect(now, parent),

@@ -279,6 +279,13 @@ pub const MAX_STREAM_PEERS: usize = 100_000;
 /// Most peers that wait for a slot in one stream. Nobody behind them would see the end of it.
 pub const MAX_WAITING: usize = 10_000;
 
+/// Waiting peers without a way to any parent that are tried again at once when a slot becomes free:
+/// each looks at every free slot, up to milliseconds in a large tree. The others follow after a pause.
+pub const NO_ROUTE_TRIES: u32 = 16;
+
+/// That pause.
+pub const NO_ROUTE_PAUSE: Duration = Duration::from_millis(100);
+
 /// Most bytes of offers and candidates kept for the joining peers of one stream: 8,000 offers of
 /// Chromium's size.
 pub const MAX_OFFER_BYTES: usize = 64 * 1024 * 1024;

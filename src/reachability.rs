@@ -98,6 +98,16 @@ impl Reachability {
         self.v4.is_some_and(told) || self.v6.is_some_and(told)
     }
 
+    /// Whether somebody who found no way to this peer before may find one now.
+    pub fn opens_more_than(&self, before: &Self) -> bool {
+        let width = |reach: Option<Reach>| match reach {
+            Some(Reach::Open) => 2,
+            Some(Reach::Cone | Reach::Unknown) => 1,
+            Some(Reach::Symmetric | Reach::Blocked) | None => 0,
+        };
+        width(self.v4) > width(before.v4) || width(self.v6) > width(before.v6)
+    }
+
     /// The same for a reader that does not take silence for an answer: the servers may be what is
     /// out of reach.
     #[must_use]
@@ -429,6 +439,10 @@ mod tests {
         assert_eq!(Reachability::default().best(), Unknown);
         assert!(!both(Some(Blocked), Some(Unknown)).was_answered());
         assert!(both(Some(Blocked), Some(Symmetric)).was_answered());
+        let wide = both(Some(Open), None);
+        assert!(wide.opens_more_than(&both(Some(Cone), None)));
+        assert!(!both(Some(Cone), None).opens_more_than(&Reachability::default()));
+        assert!(!wide.opens_more_than(&wide));
         let doubted = both(Some(Blocked), None).in_doubt();
         assert_eq!(doubted, both(Some(Unknown), None));
     }

@@ -18,9 +18,20 @@ impl Broadcast {
             return;
         }
         let shown = member.reachability.best() != reachability.best();
+        let opens = reachability.opens_more_than(&member.reachability);
         member.reachability = reachability;
         self.views.changed |= shown;
-        self.queue.nudge();
+        if let Some(attempt) = &member.attempt {
+            self.queue.reconsider(attempt.turn);
+        }
+        if opens
+            && self
+                .tree
+                .get(member.handle)
+                .is_some_and(|peer| peer.attached())
+        {
+            self.queue.nudge();
+        }
         self.take_back_hopeless(node);
     }
 

@@ -9,7 +9,7 @@ use rand::Rng;
 use super::member::{Assigned, Member, Signals};
 use super::{Broadcast, Timer};
 use crate::id::{LinkKey, NodeId};
-use crate::limits::{COUNT_INTERVAL, RESERVATION};
+use crate::limits::{COUNT_INTERVAL, NO_ROUTE_PAUSE, NO_ROUTE_TRIES, RESERVATION};
 use crate::tree::{Class, Handle, Wish};
 use crate::wire::tracker::{PeerClass, ServerMessage, StreamState, WaitReason};
 
@@ -60,6 +60,8 @@ pub(super) struct Queue {
     nudges: u64,
     /// The chances there had been when everybody was tried last.
     tried: u64,
+    /// The first of those with no way to a parent who is still to be tried again.
+    resume_at: Option<Turn>,
     positions_due: Option<Instant>,
     /// Bytes of all unfinished attempts, placed or not.
     pub(super) bytes: usize,
@@ -96,6 +98,19 @@ impl Queue {
     /// Everybody may have a chance that no free slot tells of.
     pub(super) fn nudge(&mut self) {
         self.nudges += 1;
+    }
+
+    /// This one may have a chance that it had not before.
+    pub(super) fn reconsider(&mut self, turn: Turn) {
+        if let Some(waiting) = self.waiting.get_mut(&turn) {
+            waiting.tried = 0;
+            self.tried = 0;
+        }
+    }
+
+    /// Has the trial of those who were passed over go on.
+    pub(super) fn resume(&mut self) {
+        self.tried = 0;
     }
 
     /// Tells everybody anew why they wait.
@@ -160,12 +175,26 @@ impl Broadcast {
 
     fn try_waiting(&mut self, now: Instant, chances: u64, rng: &mut impl Rng) {
         let mut after = None;
+        let mut in_vain = NO_ROUTE_TRIES;
+        let resume_at = self.queue.resume_at.take();
+        let mut passed_over = false;
         while self.free_slots() > 0
             && let Some((turn, waiting)) = self.queue.next_after(after)
         {
             after = Some(turn);
             if waiting.tried == chances {
                 continue;
+            }
+            // Every free slot is looked at for such a one, and nearly always in vain.
+            if waiting.reason == WaitReason::NoRoute && waiting.tried != 0 {
+                if in_vain == 0 || resume_at.is_some_and(|at| turn < at) {
+                    passed_over = true;
+                    if in_vain == 0 {
+                        self.queue.resume_at.get_or_insert(turn);
+                    }
+                    continue;
+                }
+                in_vain -= 1;
             }
             let node = waiting.node;
             match self.choose(now, node, rng) {
@@ -184,6 +213,9 @@ impl Broadcast {
                     }
                 }
             }
+        }
+        if passed_over {
+            self.timers.insert((now + NO_ROUTE_PAUSE, Timer::Resume));
         }
     }
 

@@ -193,3 +193,33 @@ fn a_page_uses_the_relay_it_has() {
     world.join(page, 1, None);
     assert_eq!(relays(&mut world, page), Some((root.node, Vec::new())));
 }
+
+#[test]
+fn many_without_a_way_are_tried_a_few_at_a_time_and_none_is_forgotten() {
+    let (mut world, root) = live(3, Reach::Cone);
+    let mut waiting = Vec::new();
+    for n in 10..110 {
+        let peer = native(&mut world, n, 0, Reach::Symmetric);
+        world.join(peer, 1, None);
+        assert_eq!(reason(&mut world, peer), Some(WaitReason::NoRoute));
+        waiting.push(peer);
+    }
+    // Who can be served is not held up by them.
+    let (open, parent) = placed(&mut world, 1, 2, Reach::Open);
+    assert_eq!(parent, root.node);
+    let mut alive = waiting.clone();
+    alive.extend([root, open]);
+    let mut served = 0;
+    for _ in 0..2 {
+        world.pass(ms(2000), &alive);
+        served += waiting
+            .iter()
+            .filter(|&&peer| world.order(peer).is_some())
+            .count();
+    }
+    assert_eq!(served, 2);
+    // The last of all becomes reachable by itself.
+    let last = waiting[99];
+    world.say(last, ClientMessage::Reachability(ipv4(Reach::Cone)));
+    assert_eq!(world.order(last).unwrap().parent, root.node);
+}
