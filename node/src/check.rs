@@ -3,7 +3,6 @@
 mod verdict;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
@@ -13,7 +12,7 @@ use banyan::wire::tracker::{ClientMessage, Hello, PeerClass, ServerMessage, Welc
 use serde::Serialize;
 use url::Url;
 
-use self::verdict::{Answer, Facts, Finding, Status, Tracker, judge, passes};
+use self::verdict::{Answer, Facts, Finding, Status, Tracker, Turn, judge, passes};
 use crate::broadcast::DEFAULT_UDP_PORT;
 use crate::config::Check;
 use crate::rtc::{Engine, EngineConfig, LoopbackCandidates, UdpBind, UdpPort};
@@ -22,7 +21,7 @@ use crate::tracker_link::{Connection, open};
 /// Time the tracker has for its welcome.
 const WELCOME: Duration = Duration::from_secs(5);
 
-/// Time STUN servers have: after it, silence is an answer.
+/// Time STUN and TURN servers have: after it, silence is an answer.
 const STUN: Duration = Duration::from_secs(8);
 
 /// The report for programs.
@@ -145,18 +144,26 @@ async fn look_around(options: &Check, welcome: Option<&Welcome>, facts: &mut Fac
     facts.port = Some(Ok(engine.port()));
     let servers = welcome.map_or(&[][..], |welcome| &welcome.ice_servers);
     let urls = servers.iter().flat_map(|server| &server.urls);
-    let (stun, turn): (Vec<&String>, Vec<&String>) = urls
-        .filter(|url| url.starts_with("stun:") || url.starts_with("turn"))
-        .partition(|url| url.starts_with("stun:"));
-    facts.stun = stun.into_iter().cloned().collect();
-    facts.turn = !turn.is_empty();
+    facts.stun = urls
+        .clone()
+        .filter(|url| url.starts_with("stun:"))
+        .cloned()
+        .collect();
+    let mut urls = urls;
+    if urls.any(|url| url.starts_with("turn")) {
+        facts.turn = if engine.try_relay(servers) {
+            Turn::Fails
+        } else {
+            Turn::ForPages
+        };
+    }
     let began = Instant::now();
     engine.learn(began, servers);
     let end = began + STUN;
-    while Instant::now() < end {
-        if let Some(reachability) = engine.learnt() {
-            facts.reachability = Some(reachability);
-            break;
+    while Instant::now() < end && (facts.reachability.is_none() || facts.turn == Turn::Fails) {
+        facts.reachability = engine.learnt().or(facts.reachability);
+        if facts.turn == Turn::Fails && engine.relayed_at().is_some() {
+            facts.turn = Turn::Works;
         }
         engine.flush(Instant::now());
         engine.wait(Some(end)).await;
@@ -164,8 +171,10 @@ async fn look_around(options: &Check, welcome: Option<&Welcome>, facts: &mut Fac
         engine.receive(now);
         engine.handle_timeout(now);
     }
-    let seen: Vec<SocketAddr> = engine.seen_at();
-    facts.seen = seen;
+    facts.seen = engine.seen_at();
+    let now = Instant::now();
+    engine.end_relay(now);
+    engine.flush(now);
 }
 
 fn print(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {

@@ -18,12 +18,26 @@ pub struct Facts {
     pub port: Option<Result<u16, String>>,
     /// STUN servers that the tracker named.
     pub stun: Vec<String>,
-    /// Whether it named a TURN server.
-    pub turn: bool,
+    /// What came of asking the TURN server that it named.
+    pub turn: Turn,
     /// Where STUN servers saw this machine.
     pub seen: Vec<SocketAddr>,
     /// How far strangers' packets come.
     pub reachability: Option<Reachability>,
+}
+
+/// What a TURN server is worth here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// None was named.
+    #[default]
+    None,
+    /// One was named that only pages can use: over TCP or TLS.
+    ForPages,
+    /// It gave no address.
+    Fails,
+    /// It relays.
+    Works,
 }
 
 /// What came of calling the tracker.
@@ -123,21 +137,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     if !asked || best == Reach::Unknown {
         return findings;
     }
-    findings.push(match (facts.turn, best) {
-        (true, _) => Finding::new("relay", Status::Ok, "the tracker has a TURN server"),
-        (false, Reach::Symmetric) => Finding::new(
-            "relay",
-            Status::Note,
-            "the tracker has no TURN server, which you need where no open node has room",
-        )
-        .advise("ask the tracker's operator for one (--turn)"),
-        (false, Reach::Blocked) => Finding::new(
-            "relay",
-            Status::Note,
-            "no TURN server; it would help pages only",
-        ),
-        (false, _) => Finding::new("relay", Status::Ok, "no TURN server; you need none"),
-    });
+    findings.push(judge_relay(facts.turn, best));
     findings
 }
 
@@ -193,6 +193,37 @@ fn judge_stun(facts: &Facts, reachability: &Reachability) -> Finding {
     Finding::new(name, Status::Ok, text)
 }
 
+fn judge_relay(turn: Turn, best: Reach) -> Finding {
+    let name = "relay";
+    match (turn, best) {
+        (Turn::Works, _) => {
+            Finding::new(name, Status::Ok, "the tracker's TURN server relays for you")
+        }
+        (Turn::Fails, Reach::Blocked) => Finding::new(
+            name,
+            Status::Note,
+            "the tracker's TURN server needs UDP, too",
+        ),
+        (Turn::Fails, _) => Finding::new(
+            name,
+            Status::Note,
+            "the tracker's TURN server gives no address",
+        )
+        .advise("tell the tracker's operator: it may be down, or its secret not the tracker's"),
+        (Turn::ForPages, _) => Finding::new(
+            name,
+            Status::Note,
+            "the tracker's TURN server is for pages only",
+        ),
+        (Turn::None, Reach::Symmetric) => {
+            let text = "no TURN server, which you need where no open node has room";
+            Finding::new(name, Status::Note, text)
+                .advise("ask the tracker's operator for one (--turn)")
+        }
+        (Turn::None, _) => Finding::new(name, Status::Ok, "no TURN server; you need none"),
+    }
+}
+
 fn judge_family(name: &'static str, reach: Option<Reach>, port: u16) -> Finding {
     let forward =
         format!("forward UDP port {port} to this machine and run with --udp 0.0.0.0:{port}");
@@ -246,7 +277,7 @@ mod tests {
             }),
             port: Some(Ok(7144)),
             stun: vec!["stun:t.example:3478".into()],
-            turn: false,
+            turn: Turn::None,
             seen: vec!["192.0.2.7:7144".parse().unwrap()],
             reachability: Some(Reachability { v4, v6 }),
         }
@@ -304,6 +335,24 @@ mod tests {
             found.contains(&("ipv4", Status::Note)) && found.contains(&("relay", Status::Note))
         );
         assert!(passes(&judge(&symmetric)));
+        let relays = |turn, reach| {
+            let facts = Facts {
+                turn,
+                ..facts(Some(reach), None)
+            };
+            statuses(&facts)
+                .into_iter()
+                .find(|(name, _)| *name == "relay")
+        };
+        assert_eq!(
+            relays(Turn::Works, Reach::Symmetric),
+            Some(("relay", Status::Ok))
+        );
+        assert_eq!(
+            relays(Turn::Fails, Reach::Cone),
+            Some(("relay", Status::Note))
+        );
+        assert_eq!(relays(Turn::None, Reach::Cone), Some(("relay", Status::Ok)));
         let mut late = facts(Some(Reach::Open), None);
         if let Some(Tracker {
             answer: Ok(answer), ..

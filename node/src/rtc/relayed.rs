@@ -134,6 +134,24 @@ impl Relayed {
         relayed.is_some_and(|relayed| relayed.ip() == local)
     }
 
+    /// Whether any of these servers is one that this client could use.
+    pub(super) fn can_use(servers: &[IceServer]) -> bool {
+        servers.iter().any(|server| usable(server).is_some())
+    }
+
+    /// Our address at the server, once there is one.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.client.as_ref()?.relayed
+    }
+
+    /// Gives up the allocation at once.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.candidates.clear();
+        if let Some(standing) = self.client.take() {
+            self.last_words.extend(standing.end(now));
+        }
+    }
+
     fn try_next(&mut self) {
         let Some(server) = self.candidates.pop_front() else {
             return;
@@ -316,10 +334,7 @@ impl Relayed {
             return;
         }
         self.idle_since = None;
-        if let Some(standing) = self.client.take() {
-            self.last_words.extend(standing.end(now));
-        }
-        self.candidates.clear();
+        self.end(now);
     }
 }
 

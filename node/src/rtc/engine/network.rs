@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
-use banyan::id::LinkKey;
+use banyan::id::{LinkId, LinkKey, NodeId};
 use banyan::reachability::{Reach, Reachability};
 use banyan::wire::tracker::IceServer;
 
 use super::Engine;
-use crate::rtc::relayed::Found;
+use crate::rtc::relayed::{Found, Relayed};
 use crate::rtc::socket::Datagram;
 use crate::rtc::{EngineEvent, candidate};
 
@@ -40,6 +40,30 @@ impl Engine {
         {
             self.use_relay(now, link, address);
         }
+    }
+
+    /// Asks a TURN server for an address without a link that needs it; false where none of these
+    /// can be used by a node. [`relayed_at`](Self::relayed_at) tells what came of it.
+    pub fn try_relay(&mut self, servers: &[IceServer]) -> bool {
+        let nobody = LinkKey {
+            child: NodeId::from_bytes([0; 16]),
+            link: LinkId::default(),
+        };
+        let can = Relayed::can_use(servers);
+        if can {
+            self.relayed.want(nobody, servers);
+        }
+        can
+    }
+
+    /// This node's address at a TURN server, while it has one.
+    pub fn relayed_at(&self) -> Option<SocketAddr> {
+        self.relayed.address()
+    }
+
+    /// Gives that address up.
+    pub fn end_relay(&mut self, now: Instant) {
+        self.relayed.end(now);
     }
 
     fn use_relay(&mut self, now: Instant, link: LinkKey, address: SocketAddr) {
