@@ -58,6 +58,7 @@ test("reads what a tracker says", () => {
       generation: 7,
       depth: 2,
       info: { body: "{}", signature: "AA" },
+      relay: [],
     },
   });
   assert.ok(assigned?.tag === "assigned" && assigned.body.link.link === 3);
