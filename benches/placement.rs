@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use banyan::id::{Epoch, LinkId, NodeId};
 use banyan::limits::MAX_STREAM_PEERS;
 use banyan::tracker::{Input, Output, SessionId, Tracker, TrackerConfig};
-use banyan::tree::{Class, Handle, Newcomer, Tree, Wish};
+use banyan::tree::{Class, Handle, Newcomer, Spare, Tree, Wish};
 use banyan::wire::PROTOCOL_VERSION;
 use banyan::wire::announcement::{
     CHALLENGE_DOMAIN, Codec, SignedStreamInfo, StreamInfo, TrackInfo, sign, stream_id,
@@ -64,7 +64,7 @@ fn place(tree: &mut Tree, joiner: Handle, rng: &mut StdRng) -> bool {
     let wish = Wish {
         joiner,
         keep_last: false,
-        heals: false,
+        spare: Spare::Last,
         excluded: &|_, _| false,
     };
     let Some(parent) = tree.find_parent(&wish, rng) else {

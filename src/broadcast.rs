@@ -2,9 +2,10 @@
 //!
 //! Each verb of the protocol has a room: `join`, `link` (what the two ends of a connection say to
 //! each other), `heal` (reports, departures, returns), `root` (the broadcaster's own messages),
-//! `suspicion` (what children say of a parent), `standby` (who takes over when a parent fails),
-//! `player` (leaves that say nothing themselves), `network` (which pairs can connect). `queue` finds
-//! parents for those who wait, `status` and `view` tell people.
+//! `moves` (better places for those who have one), `suspicion` (what children say of a parent),
+//! `standby` (who takes over when a parent fails), `player` (leaves that say nothing themselves),
+//! `network` (which pairs can connect). `queue` finds parents for those who wait, `status` and `view`
+//! tell people.
 //!
 //! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
 //! sessions. After each verb it calls [`Broadcast::settle`], which places whoever can be placed.
@@ -15,6 +16,7 @@ mod heal;
 mod join;
 mod link;
 mod member;
+mod moves;
 mod network;
 mod player;
 mod queue;
@@ -33,7 +35,7 @@ use rand::Rng;
 use crate::id::{Epoch, NodeId, StreamId};
 use crate::limits::{FAN_OUT_PER_SECOND, LAST_SLOT_KEPT, PROVEN_AGE};
 use crate::reachability::Reachability;
-use crate::tree::{Class, Handle, Newcomer, Tree};
+use crate::tree::{Class, Handle, Newcomer, Round, Tree};
 use crate::wire::announcement::SignedStreamInfo;
 use crate::wire::tracker::{
     ErrorCode, IceServer, PeerClass, RefuseReason, ServerMessage, StreamState,
@@ -82,6 +84,8 @@ enum Timer {
     LastSlot,
     /// Peers that were passed over are tried.
     Resume,
+    /// A slot is kept no longer for this peer, which was told to move.
+    Plan(NodeId),
     /// This peer has been here for long enough to be trusted to stay.
     Prove(NodeId),
     /// The standby of this child has to be connected by now.
@@ -166,6 +170,11 @@ pub struct Broadcast {
     status: Status,
     views: Views,
     counters: BroadcastCounters,
+    /// When somebody lost its parent last.
+    healing_at: Option<Instant>,
+    /// When to look at the shape of the tree again.
+    rebalance_at: Option<Instant>,
+    round: Round,
     outputs: VecDeque<(NodeId, ServerMessage)>,
 }
 
@@ -184,6 +193,7 @@ impl Broadcast {
             self.status.due,
             self.queue.due(),
             self.views.due(),
+            self.rebalance_at.filter(|_| self.may_rebalance()),
         ]
         .into_iter()
         .flatten()
@@ -206,6 +216,7 @@ impl Broadcast {
                 Timer::Orphan(player) => self.look_at_orphan(now, player),
                 Timer::Prove(node) => self.prove(node),
                 Timer::Standby(child) => self.standby_expired(now, child),
+                Timer::Plan(child) => self.plan_expired(now, child),
             }
         }
         self.tick_root(now);
@@ -215,6 +226,7 @@ impl Broadcast {
     /// Places whoever can be placed by now and tells whom it concerns.
     pub fn settle(&mut self, now: Instant, rng: &mut impl Rng) {
         self.admit(now, rng);
+        self.rebalance(now, rng);
         self.place_standbys(now, rng);
         self.tell_positions(now);
         self.tell_counts(now);

@@ -54,6 +54,27 @@ pub const UNPROVEN_SLOTS: u16 = 4;
 /// many more (Veloso et al., "A hierarchical characterization of a live streaming media workload").
 pub const PROVEN_AGE: Duration = Duration::from_secs(120);
 
+/// Least time between two moves of one peer to another parent: what hangs below it has settled by then.
+pub const MOVE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long after somebody lost its parent nobody is moved in a small tree, not even out of slots kept
+/// for heals: standbys are being found anew.
+pub const HEALING_PAUSE: Duration = Duration::from_secs(2);
+
+/// Most peers of a tree in which everybody waits for one that heals. In a larger one somebody always
+/// does.
+pub const SMALL_TREE: u32 = 200;
+
+/// Least time between two times that a peer takes the place of another which loses its parent by that,
+/// so that nobody can cut off one viewer after the other.
+pub const EVICTION_PAUSE: Duration = Duration::from_secs(30);
+
+/// Most parents a peer could not be moved to that are remembered: the oldest is tried again.
+pub const MAX_FAILED_MOVES: usize = 8;
+
+/// Time between two looks at the shape of a tree.
+pub const REBALANCE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Time for which a child says that its parent feeds it before that is believed: from one report
 /// to the next.
 pub const DELIVERY_SHOWN: Duration = Duration::from_millis(900);

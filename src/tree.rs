@@ -12,6 +12,7 @@ mod edges;
 mod index;
 mod member;
 mod placement;
+mod rebalance;
 mod standby;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use crate::limits::MAX_PATH;
 pub use edges::AttachError;
 use index::{Index, Place, Wanted};
 pub use member::{Class, Handle, Newcomer, Peer, Strength};
-pub use placement::{Displacement, Placement, Regime, Wish};
+pub use placement::{Displacement, Placement, Regime, Spare, Wish};
+pub use rebalance::{Move, Round};
 
 /// Greatest depth of a peer, the root at 0: its path to the root fits in a heartbeat.
 pub const MAX_DEPTH: u16 = (MAX_PATH - 1) as u16;
@@ -46,10 +48,14 @@ pub struct Tree {
     normal: Index<6>,
     /// Peers with any slot, by class.
     any: Index<3>,
+    /// Peers that have given away slots which they should keep for heals.
+    strained: Index<1>,
     /// Peers that may be displaced, by strength.
     rank: Index<{ Strength::STEPS }>,
     per_depth: Vec<u32>,
     attached: u32,
+    /// Peers that are trusted to stay.
+    proven: usize,
     openings: u64,
     changes: u64,
 }
@@ -114,8 +120,10 @@ impl Tree {
 
     /// A peer has been here for long enough to be trusted to stay.
     pub fn prove(&mut self, handle: Handle) {
-        if let Some(index) = self.resolve(handle) {
-            self.at_mut(index).proven = true;
+        if let Some(index) = self.resolve(handle)
+            && !std::mem::replace(&mut self.at_mut(index).proven, true)
+        {
+            self.proven += 1;
             self.reindex(index);
         }
     }
@@ -219,12 +227,16 @@ impl Tree {
         let room = |place: Option<Place>| place.map_or(0, |place| place.weight());
         let before = room(peer.any);
         let (normal, any, rank) = (peer.wanted_normal(), peer.wanted_any(), peer.wanted_rank());
+        let strained = peer.wanted_strained();
         let arena = &mut self.arena;
         file(&mut self.normal, arena, index, normal, |peer| {
             &mut peer.normal
         });
         file(&mut self.any, arena, index, any, |peer| &mut peer.any);
         file(&mut self.rank, arena, index, rank, |peer| &mut peer.rank);
+        file(&mut self.strained, arena, index, strained, |peer| {
+            &mut peer.strained
+        });
         let after = room(self.at(index).any);
         self.openings += u64::from(after > before);
     }

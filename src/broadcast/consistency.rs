@@ -19,9 +19,16 @@ impl Broadcast {
             assert_eq!(member.edge.as_ref().map(|edge| edge.parent), parent);
             assert_eq!(usize::from(peer.reserved()), member.expected.len());
             for child in &member.expected {
-                let attempt = self.members[child].attempt.as_ref();
-                let assigned = attempt.and_then(|attempt| attempt.assigned);
-                assert_eq!(assigned.map(|assigned| assigned.parent), Some(node));
+                let child = &self.members[child];
+                let assigned = child.attempt.as_ref().and_then(|attempt| attempt.assigned);
+                let parent = assigned.map(|assigned| assigned.parent);
+                let planned = child.planned.map(|plan| plan.parent);
+                assert!(parent.is_none() || planned.is_none());
+                assert_eq!(parent.or(planned), Some(node));
+            }
+            if let Some(plan) = member.planned {
+                assert!(self.members[&plan.parent].expected.contains(&node));
+                assert!(self.timers.contains(&(plan.until, Timer::Plan(node))));
             }
             if let Some(attempt) = &member.attempt {
                 bytes += attempt.bytes();

@@ -57,7 +57,7 @@ impl Broadcast {
             self.review(now, node);
         }
         if let Some(parent) = report.parent {
-            self.adopt(node, parent);
+            self.adopt(now, node, parent);
         }
         self.note_delivery(now, node, report.parent.filter(|_| report.received > 0));
         self.place_players(now, node);
@@ -81,7 +81,10 @@ impl Broadcast {
                     self.tree.confirm(member.handle);
                 }
             }
-            _ => member.fed = Some((parent, now)),
+            _ => {
+                member.fed = Some((parent, now));
+                self.displace(now, child);
+            }
         }
     }
 
@@ -117,7 +120,7 @@ impl Broadcast {
             return false;
         }
         self.enter(now, arrival);
-        self.adopt(node, parent);
+        self.adopt(now, node, parent);
         let placed = self.members.get(&node).is_some_and(|m| m.edge.is_some());
         if placed {
             let status = self.status();
@@ -129,7 +132,7 @@ impl Broadcast {
     }
 
     /// Puts a peer without parent under the one it reports, if there is evidence for it.
-    pub(super) fn adopt(&mut self, child: NodeId, parent: NodeId) {
+    pub(super) fn adopt(&mut self, now: Instant, child: NodeId, parent: NodeId) {
         let (Some(member), Some(above)) = (self.members.get(&child), self.members.get(&parent))
         else {
             return;
@@ -139,9 +142,13 @@ impl Broadcast {
             .get(above.handle)
             .is_some_and(|peer| peer.attached());
         let asks = member.attempt.as_ref();
+        let evicted = member
+            .evicted
+            .is_some_and(|(from, until)| from == parent && now < until);
         if !attached
             || member.edge.is_some()
             || asks.is_some_and(|a| a.heals || a.assigned.is_some())
+            || evicted
         {
             return;
         }
@@ -210,11 +217,15 @@ impl Broadcast {
             self.give_up_standby(node);
             self.dismiss_clients(node);
         }
+        self.cancel_plan(node);
         self.release_dependents(node);
         let Some(member) = self.exit(&node) else {
             return;
         };
         self.views.forget(&node);
+        if let Some(edge) = &member.edge {
+            self.bereave(now, edge.parent);
+        }
         match member.edge {
             Some(edge) if keep_place => self.keep_place(now, node, &edge),
             Some(edge) => self.release_edge(node, &edge),
@@ -266,6 +277,7 @@ impl Broadcast {
             std::mem::take(&mut member.kept),
         );
         for child in expected {
+            self.cancel_plan(child);
             self.withdraw(child);
             self.requeue(child);
         }

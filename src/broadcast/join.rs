@@ -40,7 +40,8 @@ impl Broadcast {
         }
         // What was lost is lost, even if the request comes too soon.
         let lost = join.lost.filter(|lost| lost.parent != node);
-        let was_fed = lost.is_some_and(|lost| self.parent_lost(now, node, lost));
+        let evicted = member.evicted.take().is_some();
+        let was_fed = lost.is_some_and(|lost| self.parent_lost(now, node, lost)) || evicted;
         if lost.is_some() {
             // It has let its standby go as well.
             self.give_up_standby(node);
@@ -83,9 +84,11 @@ impl Broadcast {
             turn,
             assigned: None,
             heals: lost.is_some(),
+            planned: false,
             refusals: 0,
         });
         self.queue.push(turn, node);
+        self.follow_plan(now, node);
     }
 
     /// How urgent a peer's request is.
@@ -117,6 +120,7 @@ impl Broadcast {
     /// Draws the conclusions from a child's word that it lost a parent. Whether it had this one.
     pub(super) fn parent_lost(&mut self, now: Instant, child: NodeId, lost: Lost) -> bool {
         self.release_place(child);
+        self.healing_at = Some(now);
         let Some(member) = self.members.get_mut(&child) else {
             return false;
         };
@@ -216,7 +220,12 @@ impl Broadcast {
         let assigned = attempt.and_then(|attempt| attempt.assigned);
         if assigned.is_some_and(|assigned| assigned.until <= now) {
             self.counters.expired += 1;
-            self.take_attempt(child, true);
+            let attempt = self.take_attempt(child, true);
+            if let Some(assigned) = assigned
+                && attempt.is_some_and(|attempt| attempt.planned)
+            {
+                self.note_failed_move(child, assigned.parent);
+            }
             if self.is_player(&child) {
                 self.end_player(now, child, "the player did not connect");
             }

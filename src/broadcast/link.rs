@@ -85,6 +85,9 @@ impl Broadcast {
             return;
         }
         self.counters.refused[reason as usize] += 1;
+        if self.give_up_move(child, from) {
+            return;
+        }
         match reason {
             RefuseReason::Full | RefuseReason::NoMedia => {
                 self.withdraw(child);

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use crate::id::{Generation, LinkId, NodeId};
 use crate::limits::{
-    JOIN_BURST, JOIN_INTERVAL, MAX_CANDIDATES, MAX_EXCLUSIONS, PARENT_AVOIDED_ALONE,
+    JOIN_BURST, JOIN_INTERVAL, MAX_CANDIDATES, MAX_EXCLUSIONS, MAX_FAILED_MOVES,
+    PARENT_AVOIDED_ALONE,
 };
 use crate::reachability::Reachability;
 use crate::tree::Handle;
@@ -58,6 +59,21 @@ pub(super) struct Member {
     pub(super) draining: bool,
     /// The children it reports, sorted.
     pub(super) reported: Vec<NodeId>,
+    /// The parent a slot is kept at for it while it asks for one.
+    pub(super) planned: Option<Plan>,
+    /// Whose place it was given: that one goes below it once it is fed.
+    pub(super) displaces: Option<NodeId>,
+    /// When it last lost a child: that one's own children may be about to take the slot.
+    pub(super) bereaved_at: Option<Instant>,
+    /// When it was told to move last.
+    pub(super) moved_at: Option<Instant>,
+    /// Parents it could not be moved to, the oldest first.
+    failed_moves: Vec<Handle>,
+    /// The parent whose slot another peer got in its stead, and until when reports that say it has
+    /// it still are not believed.
+    pub(super) evicted: Option<(NodeId, Instant)>,
+    /// When it last took a place by force.
+    pub(super) evicted_at: Option<Instant>,
     /// The parent that feeds it by its own reports, and since when.
     pub(super) fed: Option<(NodeId, Instant)>,
     /// Lost packets per thousand, as it reports.
@@ -100,6 +116,13 @@ impl Candidates {
     }
 }
 
+/// Where a peer that is fed is about to go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) parent: NodeId,
+    pub(super) until: Instant,
+}
+
 /// A request for a parent.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -112,6 +135,8 @@ pub(super) struct Attempt {
     pub(super) assigned: Option<Assigned>,
     /// Whether it is made because a parent was lost.
     pub(super) heals: bool,
+    /// Whether it was told to make it.
+    pub(super) planned: bool,
     /// Parents that could not answer the offer. One parent's word is not enough to end it.
     pub(super) refusals: u8,
 }
@@ -176,6 +201,13 @@ impl Member {
             standby: None,
             draining: false,
             reported: Vec::new(),
+            planned: None,
+            displaces: None,
+            bereaved_at: None,
+            moved_at: None,
+            failed_moves: Vec::new(),
+            evicted: None,
+            evicted_at: None,
             fed: None,
             loss_permille: 0,
             follow: None,
@@ -205,6 +237,27 @@ impl Member {
         self.shunned_until = None;
         self.standby = None;
         self.draining = false;
+        self.planned = None;
+        self.displaces = None;
+        self.bereaved_at = None;
+        self.moved_at = None;
+        self.failed_moves.clear();
+        self.evicted = None;
+        self.evicted_at = None;
+        self.fed = None;
+    }
+
+    /// It could not be moved to this parent, so that is not tried again soon.
+    pub(super) fn note_failed_move(&mut self, parent: Handle) {
+        if self.failed_moves.len() >= MAX_FAILED_MOVES {
+            self.failed_moves.remove(0);
+        }
+        self.failed_moves.push(parent);
+    }
+
+    /// Whether it could not be moved to this parent.
+    pub(super) fn failed_to_move_to(&self, parent: Handle) -> bool {
+        self.failed_moves.contains(&parent)
     }
 
     /// Keeps it away from a parent until some time, or for good.

@@ -58,7 +58,7 @@ impl Broadcast {
             self.end_player(now, player, "the player's connection has ended");
         }
         for player in returned {
-            self.adopt(player, parent);
+            self.adopt(now, player, parent);
         }
     }
 

@@ -10,7 +10,7 @@ use super::member::{Assigned, Member, Signals};
 use super::{Broadcast, Timer};
 use crate::id::{LinkKey, NodeId};
 use crate::limits::{COUNT_INTERVAL, NO_ROUTE_PAUSE, NO_ROUTE_TRIES, RESERVATION};
-use crate::tree::{Class, Handle, Wish};
+use crate::tree::{Class, Displacement, Handle, Placement, Spare, Wish};
 use crate::wire::tracker::{PeerClass, ServerMessage, StreamState, WaitReason};
 
 /// Whose turn it is first: by rank, then first come, first served.
@@ -42,11 +42,28 @@ struct Waiting {
     told: Option<(WaitReason, u32)>,
 }
 
-/// Where a waiting peer is to go.
-struct Place {
+/// What a waiting peer gets.
+enum Choice {
+    /// A slot that is free.
+    Slot(Place),
+    /// The place of another peer.
+    InPlaceOf(Displacement),
+}
+
+/// Where a peer is to go.
+pub(super) struct Place {
     parent: Handle,
     /// Through a TURN server.
     relayed: bool,
+}
+
+impl Place {
+    pub(super) fn direct(parent: Handle) -> Self {
+        Self {
+            parent,
+            relayed: false,
+        }
+    }
 }
 
 /// The peers that wait, in order.
@@ -178,8 +195,8 @@ impl Broadcast {
         let mut in_vain = NO_ROUTE_TRIES;
         let resume_at = self.queue.resume_at.take();
         let mut passed_over = false;
-        while self.free_slots() > 0
-            && let Some((turn, waiting)) = self.queue.next_after(after)
+        while let Some((turn, waiting)) = self.queue.next_after(after)
+            && (self.free_slots() > 0 || turn.rank == Rank::BringsRoom)
         {
             after = Some(turn);
             if waiting.tried == chances {
@@ -198,7 +215,8 @@ impl Broadcast {
             }
             let node = waiting.node;
             match self.choose(now, node, rng) {
-                Ok(place) => self.assign(now, node, place),
+                Ok(Choice::Slot(place)) => self.assign(now, node, place),
+                Ok(Choice::InPlaceOf(place)) => self.assign_in_place_of(now, node, place),
                 Err(reason) => {
                     let retry = self.members.get(&node).and_then(|m| m.retry_at(now));
                     if let Some(at) = retry {
@@ -223,69 +241,120 @@ impl Broadcast {
         self.tree.free_slots(Class::Native) + self.tree.free_slots(Class::Browser)
     }
 
-    /// The parent for a waiting peer, or why there is none.
-    fn choose(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Result<Place, WaitReason> {
+    /// The place for a waiting peer, or why there is none.
+    fn choose(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Result<Choice, WaitReason> {
         let member = self.members.get(&node).ok_or(WaitReason::Full)?;
-        let heals = member.attempt.as_ref().is_some_and(|attempt| attempt.heals);
+        // Others wait for what hangs below it; one alone leaves the kept slots to those.
+        let heals = self.tree.children(member.handle).next().is_some();
         let kept = self.keep_last_until.is_some_and(|until| now < until);
-        let mut find = |excluded: &dyn Fn(Handle) -> bool| {
+        let joiner = member.handle;
+        // Who asks for another parent while it is fed does not want the same again.
+        let present = self.tree.parent(joiner);
+        let regime = self.tree.regime();
+        let mut find = |alone: bool| {
+            let bars = |child: Handle, parent: Handle| match child == joiner {
+                true => {
+                    Some(parent) == present
+                        || self.paired(member, parent)
+                        || self.keeps_apart(now, member, parent, alone)
+                }
+                false => !self.may_follow(now, child, parent),
+            };
             let wish = Wish {
-                joiner: member.handle,
-                keep_last: kept && !self.tree.brings_room(member.handle),
-                heals: heals || member.former.is_some(),
-                excluded: &|_, parent| excluded(parent),
+                joiner,
+                keep_last: kept && !self.tree.brings_room(joiner),
+                spare: if heals { Spare::Freely } else { Spare::Last },
+                excluded: &|child, parent| {
+                    bars(child, parent) || (child != joiner && self.stays(now, child))
+                },
+            };
+            if present.is_some() {
+                return self.tree.find_parent(&wish, rng).map(Placement::Slot);
+            }
+            let placed = self.tree.find_place(&wish, regime, rng);
+            if placed.is_some() || self.free_slots() > 0 || !self.may_evict(now, member) {
+                return placed;
+            }
+            let wish = Wish {
+                excluded: &bars,
+                ..wish
+            };
+            let place = self.tree.find_eviction(&wish, rng);
+            place.map(Placement::Displace)
+        };
+        let choice = |placement| match placement {
+            Placement::Slot(parent) => Choice::Slot(Place::direct(parent)),
+            Placement::Displace(place) => Choice::InPlaceOf(place),
+        };
+        if let Some(place) = find(false) {
+            return Ok(choice(place));
+        }
+        if member.lost_any_lately()
+            && let Some(place) = find(true)
+        {
+            return Ok(choice(place));
+        }
+        let mut find = |excluded: &dyn Fn(Handle, Handle) -> bool| {
+            let wish = Wish {
+                joiner,
+                keep_last: kept && !self.tree.brings_room(joiner),
+                spare: Spare::Last,
+                excluded,
             };
             self.tree.find_parent(&wish, rng)
         };
-        let lost_any = member.lost_any_lately();
-        let root = self.tree.root();
-        let other = |parent: Handle| {
-            let parent = self.tree.get(parent).map(|parent| parent.node());
-            parent.and_then(|node| self.members.get(&node))
-        };
-        // Two nodes have one connection at most, and one may be standing by for the other.
-        let paired = |parent: Handle, other: &Member| {
-            let name = self.tree.get(parent).map(|parent| parent.node());
-            let host = |of: &Member| of.standby.map(|standby| standby.host);
-            (host(member).is_some() && host(member) == name) || host(other) == Some(node)
-        };
-        let apart = |parent| {
-            let other = other(parent);
-            other.is_some_and(|other| !self.meet(member, other) || paired(parent, other))
-        };
-        let avoids = |parent: Handle, alone: bool| {
-            // Everything is below the root, so that says nothing.
-            let lost = |above| Some(above) != root && member.lost_lately(above, now, alone);
-            member.avoids(parent, now, alone) || (lost_any && self.tree.ancestry(parent).any(lost))
-        };
-        // Who asks for another parent while it is fed does not want the same again.
-        let present = self.tree.parent(member.handle);
-        let mut parent =
-            find(&|parent| Some(parent) == present || avoids(parent, false) || apart(parent));
-        if parent.is_none() && lost_any {
-            parent =
-                find(&|parent| Some(parent) == present || avoids(parent, true) || apart(parent));
-        }
-        let mut relayed = false;
-        if parent.is_none() && !self.relays.is_empty() {
-            relayed = true;
-            parent = find(&|parent| {
-                let out_of_reach =
-                    other(parent).is_some_and(|parent| !self.meet_relayed(member, parent));
+        if !self.relays.is_empty()
+            && let Some(parent) = find(&|_, parent| {
+                let other = self.member_at(parent);
+                let out_of_reach = other.is_some_and(|other| !self.meet_relayed(member, other));
                 Some(parent) == present || member.avoids_relayed(parent, now) || out_of_reach
-            });
+            })
+        {
+            let relayed = true;
+            return Ok(Choice::Slot(Place { parent, relayed }));
         }
-        if let Some(parent) = parent {
-            return Ok(Place { parent, relayed });
-        }
-        match find(&|_| false) {
+        match find(&|_, _| false) {
             Some(_) => Err(WaitReason::NoRoute),
             None => Err(WaitReason::Full),
         }
     }
 
+    /// Whether one of two stands by for the other: two nodes have one connection at most.
+    fn paired(&self, child: &Member, parent: Handle) -> bool {
+        let host = |of: &Member| of.standby.map(|standby| standby.host);
+        let name = |handle| self.tree.get(handle).map(|peer| peer.node());
+        let above = self.member_at(parent).and_then(host);
+        let below = host(child);
+        (below.is_some() && below == name(parent))
+            || (above.is_some() && above == name(child.handle))
+    }
+
+    /// The member that has this place in the tree.
+    pub(super) fn member_at(&self, handle: Handle) -> Option<&Member> {
+        self.members.get(&self.tree.get(handle)?.node())
+    }
+
+    /// Whether a peer must not get this parent: they cannot connect, or it lost it a moment ago, or
+    /// one above it. `alone`: there is no other.
+    pub(super) fn keeps_apart(
+        &self,
+        now: Instant,
+        member: &Member,
+        parent: Handle,
+        alone: bool,
+    ) -> bool {
+        let apart = |above| !self.meet(member, above);
+        if self.member_at(parent).is_some_and(apart) || member.avoids(parent, now, alone) {
+            return true;
+        }
+        // Everything is below the root, so that says nothing.
+        let root = self.tree.root();
+        let lost = |above| Some(above) != root && member.lost_lately(above, now, alone);
+        member.lost_any_lately() && self.tree.ancestry(parent).any(lost)
+    }
+
     /// Reserves a slot for a waiting peer and introduces the two to each other.
-    fn assign(&mut self, now: Instant, child: NodeId, place: Place) {
+    pub(super) fn assign(&mut self, now: Instant, child: NodeId, place: Place) {
         let Place { parent, relayed } = place;
         let Some((parent_node, depth)) = self
             .tree

@@ -6,7 +6,7 @@ use super::status::Status;
 use super::{Arrival, Broadcast, BroadcastCounters, Timer};
 use crate::id::{NodeId, StreamId};
 use crate::limits::{PROVEN_AGE, RENEWAL, ROOT_GRACE};
-use crate::tree::Tree;
+use crate::tree::{Round, Tree};
 use crate::wire::announcement::SignedStreamInfo;
 use crate::wire::tracker::{ErrorCode, IceServer, Publish, ServerMessage, StreamState};
 
@@ -62,6 +62,9 @@ impl Broadcast {
             timers: Default::default(),
             status: Status::default(),
             views: Default::default(),
+            healing_at: None,
+            rebalance_at: None,
+            round: Round::default(),
             counters: BroadcastCounters::default(),
             outputs: Default::default(),
         }

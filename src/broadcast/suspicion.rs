@@ -51,6 +51,7 @@ impl Broadcast {
         member.former = Some(edge.clone());
         self.tree.detach(member.handle);
         self.keep_place(now, node, &edge);
+        self.bereave(now, edge.parent);
     }
 
     /// Counts a complaint of one child. A parent that several lost gets no new ones for a while;

@@ -80,12 +80,9 @@ impl Peer {
     pub(super) fn first_media(&mut self, now: Instant, link: LinkKey) {
         self.dismiss(now);
         self.want_standby(now + STANDBY_DELAY);
-        if self
-            .upstream
-            .coming
-            .as_ref()
-            .is_some_and(|attempt| attempt.link == link)
-        {
+        let comes = self.upstream.coming.as_ref();
+        let moved = comes.is_some_and(|attempt| attempt.link == link);
+        if moved {
             let generation = self.upstream.coming.as_ref().map(|a| a.generation);
             let former = std::mem::replace(&mut self.upstream.feeding, self.upstream.coming.take());
             self.outputs
@@ -100,7 +97,8 @@ impl Peer {
             }
         }
         let parent = self.parent();
-        let healed = std::mem::replace(&mut self.ever_attached, true);
+        // Who is fed until the next parent delivers has lost nothing.
+        let healed = std::mem::replace(&mut self.ever_attached, true) && !moved;
         if healed {
             self.heals += 1;
         }

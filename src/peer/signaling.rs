@@ -46,6 +46,8 @@ pub struct Session {
     report_interval: Duration,
     report_at: Option<Instant>,
     reported_at: Option<Instant>,
+    /// Of the tracker's newest order about this node.
+    ordered: Generation,
 }
 
 impl Session {
@@ -53,6 +55,14 @@ impl Session {
         self.phase = Phase::Down;
         self.report_at = None;
         self.reported_at = None;
+        self.ordered = Generation::default();
+    }
+
+    /// Takes note of an order. False for one that a later one has overtaken.
+    fn obey(&mut self, generation: Generation) -> bool {
+        let newer = generation > self.ordered;
+        self.ordered = self.ordered.max(generation);
+        newer
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -173,6 +183,7 @@ impl Peer {
             }
             ServerMessage::Stream(status) => self.stream_changed(now, &status),
             ServerMessage::Error { code, message, .. } => self.refused(now, code, message),
+            ServerMessage::Move { generation } => self.move_away(generation),
             ServerMessage::Tree(_) => {}
         }
     }
@@ -355,6 +366,7 @@ impl Peer {
         generation: Generation,
         info: SignedStreamInfo,
     ) {
+        self.session.obey(generation);
         let Some(attempt) = self.upstream.get_mut(link) else {
             return;
         };
@@ -384,6 +396,17 @@ impl Peer {
         attempt.stage = Stage::Connecting { since: now };
         self.unpair(now, link, parent);
         self.learn_tracks(now, link, info);
+    }
+
+    /// The tracker has a better place for this node: it asks for that, and its parent goes on feeding
+    /// it until the next one does.
+    fn move_away(&mut self, generation: Generation) {
+        if self.session.obey(generation)
+            && self.upstream.feeding.is_some()
+            && self.upstream.coming.is_none()
+        {
+            self.begin_join();
+        }
     }
 
     fn expect(&mut self, now: Instant, link: LinkKey, class: PeerClass, offer: String) {

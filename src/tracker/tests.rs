@@ -4,6 +4,7 @@ mod basics;
 mod crowd;
 mod healing;
 mod links;
+mod moves;
 mod networks;
 mod players;
 mod publishing;

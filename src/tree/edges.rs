@@ -53,7 +53,7 @@ impl Tree {
         self.root = Some(index);
         // The broadcaster's word is good.
         self.at_mut(index).shown = u16::MAX;
-        self.at_mut(index).proven = true;
+        self.prove(handle);
         self.relabel(index, 0, true);
         self.changes += 1;
         Ok(())
@@ -172,6 +172,7 @@ impl Tree {
         if self.root == Some(index) {
             self.root = None;
         }
+        self.proven -= usize::from(self.at(index).proven);
         let entry = &mut self.arena[index as usize];
         entry.peer = None;
         entry.generation = entry.generation.wrapping_add(1);

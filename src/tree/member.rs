@@ -89,6 +89,7 @@ pub struct Peer {
     pub(super) normal: Option<Place>,
     pub(super) any: Option<Place>,
     pub(super) rank: Option<Place>,
+    pub(super) strained: Option<Place>,
     pub(super) depth: u16,
     pub(super) declared: u16,
     /// Children it feeds, as they say.
@@ -119,6 +120,7 @@ impl Peer {
             normal: None,
             any: None,
             rank: None,
+            strained: None,
             depth: 0,
             declared: new.slots,
             feeding: 0,
@@ -216,7 +218,7 @@ impl Peer {
     }
 
     /// Whether one more child fits in its slots.
-    pub(super) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.taken() < self.slots()
     }
 
@@ -241,6 +243,16 @@ impl Peer {
             shelf: self.class.position(),
             depth: self.depth,
             weight: room,
+        })
+    }
+
+    /// Where it belongs among those that have given away what they should keep.
+    pub(super) fn wanted_strained(&self) -> Option<Wanted> {
+        let strained = self.attached && self.taken() + self.spare() > self.slots();
+        strained.then_some(Wanted {
+            shelf: 0,
+            depth: self.depth,
+            weight: 0,
         })
     }
 

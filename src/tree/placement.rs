@@ -8,9 +8,8 @@
 //! - J3: a peer without slots leaves the last free slot under a native parent to one that brings
 //!   some, where the caller says that one is about to come.
 //! - B1: a browser never parents a native node, nor a player.
+//! - P1: a peer that finds no slot takes a weaker one's place and adopts it.
 //! - C2: parents keep slots for heals and displacement as long as others have some.
-
-use std::time::Instant;
 
 use rand::{Rng, RngExt};
 
@@ -29,20 +28,27 @@ const TRIES: usize = 64;
 /// How much nearer to the root an unproven parent has to be.
 const UNPROVEN_HANDICAP: u16 = 2;
 
-/// How much better than another a peer has to be to take its place: twice the slots, or four times
-/// the age.
-const PROMOTION_MARGIN: f32 = 0.7;
-
 /// What a peer that needs a parent asks for.
 pub struct Wish<'a> {
     /// The peer, in the same tree.
     pub joiner: Handle,
     /// Whether it must not take the last free slot (J3).
     pub keep_last: bool,
-    /// Whether it lost its parent, so that slots kept for such peers are for it (C2).
-    pub heals: bool,
+    /// How free it is to take a slot that is kept for heals (C2).
+    pub spare: Spare,
     /// Whether the first must not become the child of the second.
     pub excluded: &'a dyn Fn(Handle, Handle) -> bool,
+}
+
+/// Whether slots that are kept for heals are for a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spare {
+    /// They are not: it has a place already.
+    Never,
+    /// If there is no other slot.
+    Last,
+    /// Like all others: others wait for what hangs below it.
+    Freely,
 }
 
 /// Whose place a peer that brings slots may take when it comes (J2).
@@ -55,13 +61,15 @@ pub enum Regime {
 }
 
 /// By what a peer is compared with those whose place it might take.
-struct Contest<'a> {
+pub(super) struct Contest<'a> {
     /// Places at this depth or deeper are not worth it.
-    above: u16,
+    pub(super) above: u16,
     /// The more, the nearer to the root a peer belongs.
-    score: &'a dyn Fn(&Peer) -> f32,
+    pub(super) score: &'a dyn Fn(&Peer) -> f32,
     /// The best that is displaced.
-    at_most: f32,
+    pub(super) at_most: f32,
+    /// Whether the victim keeps its parent until it has another: that one serves both meanwhile.
+    pub(super) gently: bool,
 }
 
 /// Where a peer goes.
@@ -84,50 +92,37 @@ pub struct Displacement {
 
 impl Tree {
     /// The best place for a peer without parent: a free slot, or that of a weaker peer that is nearer
-    /// to the root. Without a free slot any weaker peer gives way (P1).
+    /// to the root (J2).
     pub fn find_place(
         &self,
         wish: &Wish<'_>,
         regime: Regime,
         rng: &mut impl Rng,
     ) -> Option<Placement> {
-        let slot = self.find_parent(wish, rng);
-        let strength = f32::from(self.get(wish.joiner)?.strength().0);
-        let (above, regime) = match slot.and_then(|parent| self.get(parent)) {
-            Some(parent) => (parent.depth() + 1, regime),
-            None => (MAX_DEPTH, Regime::Surge),
-        };
+        let slot = self.find_parent(wish, rng)?;
         let contest = Contest {
-            above,
+            above: self.get(slot)?.depth() + 1,
             score: &|peer| f32::from(peer.strength().0),
             at_most: match regime {
                 Regime::Steady => 0.0,
-                Regime::Surge => strength - 1.0,
+                Regime::Surge => f32::from(self.get(wish.joiner)?.strength().0) - 1.0,
             },
+            gently: true,
         };
         let displaced = self.find_victim(wish, &contest, rng);
-        displaced
-            .map(Placement::Displace)
-            .or(slot.map(Placement::Slot))
+        Some(displaced.map_or(Placement::Slot(slot), Placement::Displace))
     }
 
-    /// The place nearer to the root that a peer has earned by what it carries and how long it has
-    /// been here (ROST: what is worth most to the tree fails least near the root).
-    pub fn find_promotion(
-        &self,
-        wish: &Wish<'_>,
-        now: Instant,
-        rng: &mut impl Rng,
-    ) -> Option<Displacement> {
-        let peer = self.get(wish.joiner)?;
-        let score = |peer: &Peer| {
-            let age = now.saturating_duration_since(peer.joined).as_secs_f32();
-            f32::from(peer.promise()).max(0.5).ln() + 0.5 * age.max(1.0).ln()
-        };
+    /// Where a peer goes for which there is no slot at all, though it has one for another: to the
+    /// place of a weaker peer as near to the root as possible, which loses its parent by that and
+    /// goes below it (P1). Leaves could fill a tree otherwise while all its slots hang in pieces
+    /// beside it.
+    pub fn find_eviction(&self, wish: &Wish<'_>, rng: &mut impl Rng) -> Option<Displacement> {
         let contest = Contest {
-            above: peer.depth(),
-            score: &score,
-            at_most: score(peer) - PROMOTION_MARGIN,
+            above: MAX_DEPTH,
+            score: &|peer| f32::from(peer.strength().0),
+            at_most: f32::from(self.get(wish.joiner)?.strength().0) - 1.0,
+            gently: false,
         };
         self.find_victim(wish, &contest, rng)
     }
@@ -147,13 +142,16 @@ impl Tree {
             Class::Browser => self.at(joiner).class == Class::Browser,
             Class::Player => false,
         };
-        if !wish.heals
+        if wish.spare != Spare::Freely
             && let Some(parent) =
                 self.search(&self.normal, wish, joiner, reach, rng, |class, proven| {
                     allowed(class).then(|| normal_shelf(class, proven))
                 })
         {
             return Some(parent);
+        }
+        if wish.spare == Spare::Never {
+            return None;
         }
         self.search(&self.any, wish, joiner, reach, rng, |class, proven| {
             (allowed(class) && !proven).then(|| class.position())
@@ -216,9 +214,9 @@ impl Tree {
         !(wish.excluded)(wish.joiner, self.handle(parent)) && !self.is_above(joiner, parent)
     }
 
-    /// The place a better peer should take, the nearest to the root. Its parent has a slot for
-    /// both until the victim has moved, and the better one has a slot for the victim.
-    fn find_victim(
+    /// The place a better peer should take, the nearest to the root. The better one has a slot for
+    /// the victim.
+    pub(super) fn find_victim(
         &self,
         wish: &Wish<'_>,
         contest: &Contest<'_>,
@@ -236,7 +234,7 @@ impl Tree {
                 let bucket = self.rank.bucket(shelf, depth);
                 let victim = run(bucket, rng)
                     .take(TRIES)
-                    .filter(|&at| self.may_displace(joiner, at, wish))
+                    .filter(|&at| self.may_displace(joiner, at, wish, contest.gently))
                     .take(SAMPLES)
                     .map(|at| (at, (contest.score)(self.at(at))))
                     .filter(|&(_, score)| score <= contest.at_most)
@@ -253,22 +251,28 @@ impl Tree {
         None
     }
 
+    /// Whether a slot is kept for a peer somewhere.
+    pub(super) fn is_moving(&self, peer: &Peer) -> bool {
+        peer.pending.is_some_and(|at| self.resolve(at).is_some())
+    }
+
     /// Whether what hangs below a peer may be one level deeper.
     fn sinks(&self, top: u32) -> bool {
         self.per_depth.len() <= usize::from(MAX_DEPTH)
             || self.at(top).depth + self.height(top) < MAX_DEPTH
     }
 
-    fn may_displace(&self, joiner: u32, victim: u32, wish: &Wish<'_>) -> bool {
+    fn may_displace(&self, joiner: u32, victim: u32, wish: &Wish<'_>, gently: bool) -> bool {
         let (better, weaker) = (self.at(joiner), self.at(victim));
         let Some(parent) = weaker.parent else {
             return false;
         };
         let above = self.at(parent);
         victim != joiner
-            && weaker.pending.is_none()
+            && !self.is_moving(weaker)
             && above.open
-            && above.has_room()
+            && (!gently || above.has_room())
+            && above.attached
             && above.class.may_feed(better.class)
             && self.sinks(victim)
             && better.class.may_feed(weaker.class)
@@ -279,7 +283,7 @@ impl Tree {
 
 /// A run from a random start: the order in a bucket means nothing, and a run finds the only allowed
 /// peer where single draws could miss it.
-fn run<'a>(bucket: &'a [u32], rng: &mut impl Rng) -> impl Iterator<Item = u32> + 'a {
+pub(super) fn run<'a>(bucket: &'a [u32], rng: &mut impl Rng) -> impl Iterator<Item = u32> + 'a {
     let start = match bucket.len() {
         0 => 0,
         count => rng.random_range(0..count),

@@ -34,7 +34,7 @@ fn a_chain_ends_where_a_path_no_longer_fits_in_a_heartbeat() {
         let wish = Wish {
             joiner,
             keep_last: false,
-            heals: false,
+            spare: Spare::Last,
             excluded: &|_, _| false,
         };
         if let Some(parent) = tree.find_parent(&wish, &mut rng) {
@@ -56,7 +56,7 @@ fn among_equals_the_parent_with_the_least_delay_is_chosen() {
         let wish = Wish {
             joiner: peers[5],
             keep_last: false,
-            heals: false,
+            spare: Spare::Last,
             excluded: &|_, _| false,
         };
         let found = tree.find_parent(&wish, &mut StdRng::seed_from_u64(seed));

@@ -310,6 +310,12 @@ pub enum ServerMessage {
         /// Which connection.
         link: LinkKey,
     },
+    /// Ask for another parent while the present one goes on feeding you: a better place is kept for
+    /// you.
+    Move {
+        /// Counts orders about you.
+        generation: Generation,
+    },
 }
 
 /// The session's terms.

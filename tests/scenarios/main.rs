@@ -6,6 +6,7 @@ mod world;
 
 mod joining;
 mod losing_a_parent;
+mod moving;
 mod other_tracks;
 mod packets;
 mod standby;

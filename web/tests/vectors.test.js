@@ -29,7 +29,7 @@ function form(value) {
 
 /** Messages of a tracker or a parent that are not for a page which only watches. */
 const NOT_FOR_PAGES = [
-  ...["challenge", "published", "expect", "release", "expect_standby", "no_standby"],
+  ...["challenge", "published", "expect", "release", "expect_standby", "no_standby", "move"],
   ...["activate", "deactivate", "key_frame", "offer", "pulse", "drain"],
 ];
 

@@ -51,6 +51,8 @@ pub(super) struct Mesh {
     pub(super) actors: BTreeMap<NodeId, Actor>,
     pub(super) root: NodeId,
     next_node: u64,
+    /// Times anybody was told to move.
+    pub(super) moves: usize,
     /// Everything anybody was sent, hashed.
     pub(super) transcript: u64,
 }
@@ -68,6 +70,7 @@ impl Mesh {
             actors: BTreeMap::new(),
             root: root.node,
             next_node: 1,
+            moves: 0,
             transcript: 0,
         };
         mesh.add(root, root_slots, PeerClass::Native, false);
@@ -245,10 +248,14 @@ impl Mesh {
                 return;
             }
         };
+        let fed = actor.fed.is_some();
         if let Some(parent) = self.actors.get_mut(&parent) {
             parent.children.remove(&link);
         }
-        self.join(child, Some(Lost { parent, reason }));
+        // A move that failed costs nothing.
+        if !fed {
+            self.join(child, Some(Lost { parent, reason }));
+        }
     }
 
     fn report(&mut self, node: NodeId) {
@@ -333,6 +340,10 @@ impl Mesh {
             }
             ServerMessage::Answer { link, .. } => {
                 self.after(ms(60), Event::Connect(node, link));
+            }
+            ServerMessage::Move { .. } if actor.fed.is_some() && actor.coming.is_none() => {
+                self.moves += 1;
+                self.join(node, None);
             }
             ServerMessage::Release { link } if actor.children.remove(&link) => {
                 self.after(ms(20), Event::Notice(link.child, link, LostReason::Closed));

@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::crowd::*;
 use super::world::*;
-use crate::id::NodeId;
+use crate::id::{LinkKey, NodeId};
 use crate::wire::tracker::PeerClass;
 
 /// Peers come and go for a while; then everybody has time to heal.
@@ -46,8 +46,14 @@ fn after_churn_everybody_is_fed_and_the_tracker_knows_by_whom() {
             assert!(mesh.is_fed(node), "seed {seed}: {node} is not fed");
             let shown = mesh.world.shown(node).unwrap();
             assert_eq!(shown.parent, actor.fed.map(|(_, parent)| parent));
-            let children: usize = actor.children.len();
+            // One more may be on its way.
+            let feeds = |link: &&LinkKey| {
+                let child = mesh.actors.get(&link.child);
+                child.is_some_and(|child| child.fed == Some((**link, node)))
+            };
+            let children = actor.children.iter().filter(feeds).count();
             assert_eq!(usize::from(shown.used), children, "seed {seed}: {node}");
+            assert!(actor.children.len() <= actor.slots);
         }
         let status = mesh.world.status();
         assert_eq!(status.viewers as usize, mesh.actors.len() - 1);

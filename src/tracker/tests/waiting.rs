@@ -53,22 +53,6 @@ fn a_full_tree_lets_in_by_itself_first_come_first_served() {
 }
 
 #[test]
-fn who_brings_slots_is_let_in_before_leaves() {
-    let (mut world, _) = World::live(1);
-    let (first, _) = world.placed(1, 0);
-    let leaf = world.native(2, 0);
-    world.join(leaf, 1, None);
-    let relay = world.native(3, 2);
-    world.join(relay, 1, None);
-    assert_eq!(told_to_wait(&mut world, relay), Some((WaitReason::Full, 0)));
-    world.say(first, ClientMessage::Leave);
-    let order = world.order(relay).unwrap();
-    assert!(world.order(leaf).is_none());
-    world.attach(relay, order);
-    assert_eq!(world.order(leaf).unwrap().parent, relay.node);
-}
-
-#[test]
 fn the_last_slot_is_kept_for_relays_while_a_tree_is_young() {
     let mut world = World::new(1);
     let root = world.root(0, 1);

@@ -166,7 +166,7 @@ impl Naive {
                 .collect()
         };
         let mut best = Vec::new();
-        if !wish.heals {
+        if wish.spare != Spare::Freely {
             best = allowed(false);
             // An unproven parent has to be two levels nearer.
             let proven = |n: &&usize| self.peers[**n].proven;
@@ -179,7 +179,7 @@ impl Naive {
             };
             best.retain(|n| proven(&n) == takes_proven);
         }
-        if best.is_empty() {
+        if best.is_empty() && wish.spare != Spare::Never {
             best = allowed(true);
         }
         let rank = |&n: &usize| (self.depth(n), self.peers[n].class);
@@ -188,8 +188,15 @@ impl Naive {
         best
     }
 
-    /// Those whose place a joiner could take above a depth, as far as edges and slots go.
-    pub(super) fn victims_for(&self, joiner: usize, above: usize, wish: &NaiveWish) -> Vec<usize> {
+    /// Those whose place a joiner could take above a depth, as far as edges and slots go. `gently`:
+    /// their parent can serve both for a while.
+    pub(super) fn victims_for(
+        &self,
+        joiner: usize,
+        above: usize,
+        gently: bool,
+        wish: &NaiveWish,
+    ) -> Vec<usize> {
         let here = self.peers[joiner].here && self.root != Some(joiner) && self.room(joiner) > 0;
         self.here()
             .filter(|_| here)
@@ -202,7 +209,7 @@ impl Naive {
                     && victim != joiner
                     && self.peers[victim].pending.is_none()
                     && self.peers[parent].open
-                    && self.room(parent) > 0
+                    && (self.room(parent) > 0 || !gently)
                     && self.strength(victim) <= self.strength(joiner)
                     && self.peers[joiner].class.may_feed(self.peers[victim].class)
                     && self.depth(victim) + self.height(victim) < usize::from(MAX_DEPTH)
@@ -217,7 +224,7 @@ impl Naive {
 /// What a joiner asks for.
 pub(super) struct NaiveWish {
     pub(super) keep_last: bool,
-    pub(super) heals: bool,
+    pub(super) spare: Spare,
     pub(super) seed: u64,
 }
 

@@ -28,10 +28,12 @@ enum Step {
     Open(usize, bool),
     Confirm(usize),
     Prove(usize),
+    Move(u64),
+    Promote(usize, u64),
     Place {
         joiner: usize,
         keep_last: bool,
-        heals: bool,
+        spare: Spare,
         surge: bool,
         seed: u64,
     },
@@ -39,6 +41,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let peer = || 0..1000_usize;
+    let spare = prop_oneof![Just(Spare::Never), Just(Spare::Last), Just(Spare::Freely)];
     prop_oneof![
         4 => (prop::bool::weighted(0.7), prop_oneof![3 => 0..4_u16, 1 => 4..40_u16])
             .prop_map(|(native, slots)| Step::Insert { native, slots }),
@@ -53,10 +56,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (peer(), any::<bool>()).prop_map(|(a, open)| Step::Open(a, open)),
         6 => peer().prop_map(Step::Confirm),
         1 => peer().prop_map(Step::Prove),
-        8 => (peer(), prop::bool::weighted(0.2), any::<bool>(), any::<bool>(), any::<u64>())
-            .prop_map(|(joiner, keep_last, heals, surge, seed)| {
-                Step::Place { joiner, keep_last, heals, surge, seed }
+        8 => (peer(), prop::bool::weighted(0.2), spare, any::<bool>(), any::<u64>())
+            .prop_map(|(joiner, keep_last, spare, surge, seed)| {
+                Step::Place { joiner, keep_last, spare, surge, seed }
             }),
+        2 => any::<u64>().prop_map(Step::Move),
+        2 => (peer(), any::<u64>()).prop_map(|(a, seed)| Step::Promote(a, seed)),
     ]
 }
 
@@ -183,22 +188,77 @@ fn run(tree: &mut Tree, naive: &mut Naive, step: &Step) {
             tree.prove(handle(naive, n % count));
             naive.peers[n % count].proven = true;
         }
+        Step::Move(seed) => move_one(tree, naive, seed),
+        Step::Promote(n, seed) => promote(tree, naive, n % count, seed),
         Step::Place {
             joiner,
             keep_last,
-            heals,
+            spare,
             surge,
             seed,
         } => {
             let wish = NaiveWish {
                 keep_last,
-                heals,
+                spare,
                 seed,
             };
             let regime = if surge { Regime::Surge } else { Regime::Steady };
             place(tree, naive, joiner % count, &wish, regime);
         }
     }
+}
+
+/// Moves somebody to a slot that is free, as a tracker does once a second.
+fn move_one(tree: &mut Tree, naive: &mut Naive, seed: u64) {
+    let index: HashMap<Handle, usize> = naive.here().map(|n| (naive.peers[n].handle, n)).collect();
+    let wish = NaiveWish {
+        keep_last: false,
+        spare: Spare::Never,
+        seed,
+    };
+    let excluded = |child, parent| wish.excluded(index[&child], index[&parent]);
+    let Some(found) = tree.find_move(&excluded, &mut StdRng::seed_from_u64(seed)) else {
+        return;
+    };
+    let (child, parent) = (index[&found.child], index[&found.parent]);
+    let old = naive.peers[child].parent.expect("it has a place");
+    assert_eq!(naive.peers[child].pending, None);
+    assert!(naive.offers(parent, false) > 0);
+    assert!(!wish.excluded(child, parent));
+    let strained = naive.used(old) + naive.reserved(old) + naive.spare(old) > naive.slots(old);
+    assert!(strained || naive.depth(parent) + 1 < naive.depth(child));
+    run(tree, naive, &Step::Attach(child, parent));
+    assert_eq!(naive.peers[child].parent, Some(parent));
+}
+
+/// Gives a peer the place of another, if it has earned one.
+fn promote(tree: &mut Tree, naive: &mut Naive, better: usize, seed: u64) {
+    let peer = &naive.peers[better];
+    if !peer.here || peer.pending.is_some() || !naive.attached(better) {
+        return;
+    }
+    let index: HashMap<Handle, usize> = naive.here().map(|n| (naive.peers[n].handle, n)).collect();
+    let wish = NaiveWish {
+        keep_last: false,
+        spare: Spare::Freely,
+        seed,
+    };
+    let excluded = |child, parent| wish.excluded(index[&child], index[&parent]);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let Some(place) = tree.find_promotion(peer.handle, start(), &excluded, &mut rng) else {
+        return;
+    };
+    let above = naive.depth(better);
+    let victim = index[&place.victim];
+    assert!(
+        naive
+            .victims_for(better, above, true, &wish)
+            .contains(&victim)
+    );
+    run(tree, naive, &Step::Attach(better, index[&place.parent]));
+    run(tree, naive, &Step::Attach(victim, better));
+    assert_eq!(naive.peers[victim].parent, Some(better));
+    assert!(naive.depth(better) < above);
 }
 
 /// Looks for a place as a joiner does. Half of the time it moves there, so that real trees grow.
@@ -208,7 +268,7 @@ fn place(tree: &mut Tree, naive: &mut Naive, joiner: usize, wish: &NaiveWish, re
     let asked = Wish {
         joiner: naive.peers[joiner].handle,
         keep_last: wish.keep_last,
-        heals: wish.heals,
+        spare: wish.spare,
         excluded: &excluded,
     };
     let mut rng = StdRng::seed_from_u64(wish.seed);
@@ -222,16 +282,21 @@ fn place(tree: &mut Tree, naive: &mut Naive, joiner: usize, wish: &NaiveWish, re
         None => assert!(parents.is_empty()),
     }
     let slot_depth = parents.first().map(|&parent| naive.depth(parent) + 1);
-    let above = slot_depth.unwrap_or(MAX_DEPTH.into());
-    let most = match (regime, slot_depth) {
-        (Regime::Steady, Some(_)) => 0,
-        _ => naive.strength(joiner).max(1) - 1,
+    let strength = naive.strength(joiner);
+    let most = match regime {
+        Regime::Steady => 1,
+        Regime::Surge => strength,
     };
-    let mut victims = naive.victims_for(joiner, above, wish);
-    victims.retain(|&victim| naive.strength(victim) <= most);
-    let rank = |&victim: &usize| (naive.depth(victim), naive.strength(victim));
-    let first = victims.iter().map(rank).min();
-    victims.retain(|victim| Some(rank(victim)) == first);
+    let weakest = |mut victims: Vec<usize>, below: usize| {
+        victims.retain(|&victim| naive.strength(victim) < below);
+        let rank = |&victim: &usize| (naive.depth(victim), naive.strength(victim));
+        let first = victims.iter().map(rank).min();
+        victims.retain(|victim| Some(rank(victim)) == first);
+        victims
+    };
+    let victims = slot_depth.map_or(Vec::new(), |depth| {
+        weakest(naive.victims_for(joiner, depth, true, wish), most)
+    });
     let placed = tree.find_place(&asked, regime, &mut rng);
     match placed {
         Some(Placement::Displace(displacement)) => {
@@ -242,7 +307,14 @@ fn place(tree: &mut Tree, naive: &mut Naive, joiner: usize, wish: &NaiveWish, re
             assert!(victims.is_empty());
             assert!(parents.contains(&index[&parent]));
         }
-        None => assert!(victims.is_empty() && parents.is_empty()),
+        None => assert!(parents.is_empty()),
+    }
+    let evicted = tree.find_eviction(&asked, &mut rng);
+    let victims = naive.victims_for(joiner, MAX_DEPTH.into(), false, wish);
+    let victims = weakest(victims, strength);
+    match evicted {
+        Some(place) => assert!(victims.contains(&index[&place.victim])),
+        None => assert!(victims.is_empty()),
     }
     if wish.seed & 1 == 1 {
         return;
@@ -321,6 +393,8 @@ fn compare(tree: &Tree, naive: &Naive) {
             per_depth[depth] += 1;
         }
     }
+    let proven = naive.here().filter(|&n| naive.peers[n].proven).count();
+    assert_eq!(tree.proven, proven);
     assert_eq!(tree.per_depth(), per_depth);
     assert_eq!(tree.free_slots(Class::Native), offered[0]);
     assert_eq!(tree.free_slots(Class::Browser), offered[1]);

@@ -31,11 +31,14 @@ fn main() -> ExitCode {
         "            placed  waiting  mean depth  optimum  ratio  deepest  moves/peer-min  interruptions/h  exceeded"
     );
     let begun = std::time::Instant::now();
+    let pages_move = !args.iter().any(|arg| arg == "--pages-stay");
     let mut world = World::new(audience, seed);
+    world.pages_move = pages_move;
     world.settle();
     world.run_until(world.now() + secs(60).mul_f64(minutes));
     print("steady", world.watch(secs(60).mul_f64(minutes)));
     let mut world = World::new(audience, seed);
+    world.pages_move = pages_move;
     world.rush(secs(60));
     world.run_until(world.now() + secs(60));
     print("rush", world.watch(secs(30)));

@@ -5,9 +5,9 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use banyan::id::NodeId;
-use banyan::tree::{Class, Displacement, Handle, Newcomer, Placement, Regime, Tree, Wish};
+use banyan::tree::{Class, Displacement, Handle, Newcomer, Placement, Round, Spare, Tree, Wish};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp};
 
 use super::churn::{Audience, Viewer};
@@ -18,9 +18,6 @@ const ROOT_SLOTS: u16 = 8;
 
 /// Time after which a peer is trusted to stay.
 const PROVEN: Duration = secs(120);
-
-/// Time between two looks at whether a peer has earned a better place.
-const REBALANCE: Duration = secs(60);
 
 /// Time until a child's second report says that its parent feeds it.
 const DELIVERY: Duration = secs(2);
@@ -35,7 +32,7 @@ enum Event {
     Departure(Handle),
     Proof(Handle),
     Delivery(Handle),
-    Rebalance(Handle),
+    Rebalance,
     Retry(Handle),
 }
 
@@ -65,7 +62,7 @@ pub struct World {
     tree: Tree,
     rng: StdRng,
     now: Instant,
-    begun: Instant,
+    round: Round,
     audience: Audience,
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     scheduled: u64,
@@ -75,6 +72,8 @@ pub struct World {
     interruptions: u64,
     exceeded: usize,
     arrivals: bool,
+    /// Whether pages can be moved like nodes.
+    pub pages_move: bool,
 }
 
 impl World {
@@ -85,7 +84,7 @@ impl World {
             tree: Tree::new(),
             rng: StdRng::seed_from_u64(seed),
             now: begun + secs(200_000),
-            begun: begun + secs(200_000),
+            round: Round::default(),
             audience,
             events: BinaryHeap::new(),
             scheduled: 0,
@@ -95,10 +94,12 @@ impl World {
             interruptions: 0,
             exceeded: 0,
             arrivals: false,
+            pages_move: true,
         };
         let root = world.insert(Class::Native, ROOT_SLOTS, world.now);
         world.tree.set_root(root).unwrap();
         world.tree.prove(root);
+        world.schedule(secs(1), Event::Rebalance);
         world
     }
 
@@ -182,12 +183,12 @@ impl World {
             Event::Departure(peer) => self.depart(peer),
             Event::Proof(peer) => self.tree.prove(peer),
             Event::Delivery(child) => self.tree.confirm(child),
-            Event::Rebalance(peer) => self.rebalance(peer),
+            Event::Rebalance => self.rebalance(),
             Event::Retry(peer) => {
                 if self.tree.get(peer).is_some_and(|peer| !peer.attached())
                     && self.tree.parent(peer).is_none()
                 {
-                    self.place(peer, true);
+                    self.place(peer);
                 }
             }
         }
@@ -225,9 +226,7 @@ impl World {
         self.recent += 1;
         self.schedule(viewer.stays, Event::Departure(peer));
         self.schedule(PROVEN.saturating_sub(viewer.age), Event::Proof(peer));
-        let first = REBALANCE.mul_f64(1.0 + self.rng.random::<f64>());
-        self.schedule(first, Event::Rebalance(peer));
-        self.place(peer, false);
+        self.place(peer);
     }
 
     fn depart(&mut self, peer: Handle) {
@@ -237,28 +236,45 @@ impl World {
         // Those who bring most go first.
         orphans.sort_by_key(|&orphan| Reverse(self.tree.get(orphan).map(|p| p.slots())));
         for orphan in orphans {
-            self.place(orphan, true);
+            self.place(orphan);
         }
     }
 
-    fn regime(&self) -> Regime {
-        // Young: less than two sessions' time, or most peers are new.
-        let young = self.now.saturating_duration_since(self.begun) < 3 * PROVEN;
-        if young { Regime::Surge } else { Regime::Steady }
-    }
-
-    fn place(&mut self, peer: Handle, heals: bool) {
-        let wish = Wish {
-            joiner: peer,
-            keep_last: false,
-            heals,
-            excluded: &|_, _| false,
+    fn place(&mut self, peer: Handle) {
+        let heals = self.tree.children(peer).next().is_some();
+        let regime = self.tree.regime();
+        let full =
+            [Class::Native, Class::Browser].map(|class| self.tree.free_slots(class)) == [0; 2];
+        let (place, evicted) = {
+            let stays = stays(&self.tree, self.pages_move, Some(peer));
+            let wish = Wish {
+                joiner: peer,
+                keep_last: false,
+                spare: if heals { Spare::Freely } else { Spare::Last },
+                excluded: &stays,
+            };
+            let place = self.tree.find_place(&wish, regime, &mut self.rng);
+            // Nobody can keep a page where it is if its parent lets it go.
+            let wish = Wish {
+                excluded: &|_, _| false,
+                ..wish
+            };
+            let evicted = match full {
+                true => self.tree.find_eviction(&wish, &mut self.rng),
+                false => None,
+            };
+            (place, evicted)
         };
-        let regime = self.regime();
-        match self.tree.find_place(&wish, regime, &mut self.rng) {
-            Some(Placement::Slot(parent)) => self.attach(peer, parent),
-            Some(Placement::Displace(displacement)) => self.displace(peer, displacement),
-            None => self.schedule(RETRY, Event::Retry(peer)),
+        match (place, evicted) {
+            (Some(Placement::Slot(parent)), _) => self.attach(peer, parent),
+            (Some(Placement::Displace(displacement)), _) => self.displace(peer, displacement),
+            (None, Some(place)) => {
+                self.tree.detach(place.victim);
+                self.interruptions += self.tree.subtree(place.victim).count() as u64;
+                self.attach(peer, place.parent);
+                self.attach(place.victim, peer);
+            }
+            (None, None) => self.schedule(RETRY, Event::Retry(peer)),
         }
     }
 
@@ -277,24 +293,32 @@ impl World {
         self.moves += 1;
     }
 
-    fn rebalance(&mut self, peer: Handle) {
-        let Some(here) = self.tree.get(peer) else {
-            return;
-        };
-        let capable = here.proven() && here.attached() && here.slots() > 0;
-        self.schedule(REBALANCE, Event::Rebalance(peer));
-        if !capable || Some(peer) == self.tree.root() {
-            return;
+    /// What a tracker does once a second.
+    fn rebalance(&mut self) {
+        self.schedule(secs(1), Event::Rebalance);
+        let mut left = self.tree.moves_per_second();
+        for peer in self.tree.next_candidates(&mut self.round) {
+            let found = {
+                let stays = stays(&self.tree, self.pages_move, None);
+                self.tree
+                    .find_promotion(peer, self.now, &stays, &mut self.rng)
+            };
+            if let Some(displacement) = found.filter(|_| left > 0) {
+                self.displace(peer, displacement);
+                left -= 1;
+            }
         }
-        let wish = Wish {
-            joiner: peer,
-            keep_last: false,
-            heals: false,
-            excluded: &|_, _| false,
-        };
-        let now = self.now;
-        if let Some(displacement) = self.tree.find_promotion(&wish, now, &mut self.rng) {
-            self.displace(peer, displacement);
+        while left > 0 {
+            let found = {
+                let stays = stays(&self.tree, self.pages_move, None);
+                self.tree.find_move(&stays, &mut self.rng)
+            };
+            let Some(found) = found else {
+                break;
+            };
+            self.attach(found.child, found.parent);
+            self.moves += 1;
+            left -= 1;
         }
     }
 
@@ -333,5 +357,15 @@ impl World {
             sum += depth;
         }
         sum as f64 / (peers.len() + 1) as f64
+    }
+}
+
+/// Tells which pairs must not be: whoever cannot be moved gets no other parent than `joiner` finds.
+fn stays(tree: &Tree, pages_move: bool, joiner: Option<Handle>) -> impl Fn(Handle, Handle) -> bool {
+    move |child, _| {
+        let page = tree
+            .get(child)
+            .is_some_and(|peer| peer.class() != Class::Native);
+        page && !pages_move && Some(child) != joiner
     }
 }
