@@ -160,10 +160,13 @@ async fn look_around(options: &Check, welcome: Option<&Welcome>, facts: &mut Fac
     let began = Instant::now();
     engine.learn(began, servers);
     let end = began + STUN;
-    while Instant::now() < end && (facts.reachability.is_none() || facts.turn == Turn::Fails) {
+    while Instant::now() < end {
         facts.reachability = engine.learnt().or(facts.reachability);
         if facts.turn == Turn::Fails && engine.relayed_at().is_some() {
             facts.turn = Turn::Works;
+        }
+        if facts.reachability.is_some() && facts.turn != Turn::Fails {
+            break;
         }
         engine.flush(Instant::now());
         engine.wait(Some(end)).await;
