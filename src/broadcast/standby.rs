@@ -27,6 +27,14 @@ pub(super) struct Wish {
     offer: String,
 }
 
+/// Children that a standby could take in.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    now: usize,
+    /// When the parent that has failed, one of its own children, is gone.
+    then: usize,
+}
+
 /// A node that stands by for a peer, or is about to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Standby {
@@ -100,7 +108,7 @@ impl Broadcast {
     }
 
     /// The shallowest node that could feed one more child if this one's parent failed.
-    fn choose_standby(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Option<Handle> {
+    fn choose_standby(&self, at: Instant, node: NodeId, rng: &mut impl Rng) -> Option<Handle> {
         let member = self.members.get(&node)?;
         let parent = member.edge.as_ref()?.parent;
         let grandparent = self.members.get(&parent)?.edge.as_ref().map(|e| e.parent);
@@ -108,16 +116,12 @@ impl Broadcast {
         let ranked = candidates.into_iter().filter_map(|handle| {
             let peer = self.tree.get(handle)?;
             let host = self.members.get(&peer.node())?;
-            let free = peer.slots().saturating_sub(peer.used());
-            // The parent's own slot is there for its children if it dies.
-            let frees = u16::from(grandparent == Some(peer.node()));
-            // Some will be free again: a full node is better than none.
-            let room = usize::from(free + frees).max(1);
+            let Room { now: free, then } = self.room(handle, grandparent);
+            // A full node is better than none: somebody may leave it.
+            let room = then.max(1);
             let most = (room * STANDBY_CLIENTS_PER_SLOT).min(MAX_STANDBY_CLIENTS);
             let clients = self.clients.get(&peer.node());
-            // Those who would all come at once.
-            let together = |client: &&NodeId| self.parent_of(client) == Some(parent);
-            let shared = clients.map_or(0, |all| all.iter().filter(together).count());
+            let shared = clients.map_or(0, |all| self.together(all, parent).count());
             let clients = clients.map_or(0, BTreeSet::len);
             let suits = peer.node() != node
                 && peer.node() != parent
@@ -126,11 +130,40 @@ impl Broadcast {
                 && clients < most
                 && shared < room
                 && host.standby.is_none_or(|standby| standby.host != node)
-                && !member.avoids(handle, now, true);
-            let full = free + frees == 0;
-            suits.then_some(((full, peer.depth(), clients, peer.delay_ms()), handle))
+                && !member.avoids(handle, at, true);
+            // Who has a slot to give is quicker than who has to wait until one is free.
+            let slow = if shared < free {
+                0
+            } else if shared < then {
+                1
+            } else {
+                2
+            };
+            let rank = (slow, peer.depth(), clients, peer.delay_ms());
+            suits.then_some((rank, handle))
         });
         ranked.min_by_key(|&(rank, _)| rank).map(|(_, at)| at)
+    }
+
+    /// Children that a node could take in: at once, and when a child of its own is gone.
+    fn room(&self, host: Handle, lost: Option<NodeId>) -> Room {
+        let Some(peer) = self.tree.get(host) else {
+            return Room { now: 0, then: 0 };
+        };
+        let free = usize::from(peer.slots().saturating_sub(peer.used()));
+        Room {
+            now: free,
+            then: free + usize::from(lost == Some(peer.node())),
+        }
+    }
+
+    /// Those that would all come at once if this parent failed.
+    fn together<'a>(
+        &'a self,
+        clients: &'a BTreeSet<NodeId>,
+        parent: NodeId,
+    ) -> impl Iterator<Item = &'a NodeId> {
+        (clients.iter()).filter(move |client| self.parent_of(client) == Some(parent))
     }
 
     fn parent_of(&self, node: &NodeId) -> Option<NodeId> {
@@ -284,7 +317,8 @@ impl Broadcast {
         }
     }
 
-    /// A peer has moved: does its standby still make sense? One below its parent does not.
+    /// Peers have moved: does this one's standby still make sense? One below its parent does not,
+    /// nor one that has filled up and stands by for others of the same parent.
     pub(super) fn revalidate_standby(&mut self, node: NodeId) {
         let Some(member) = self.members.get(&node) else {
             return;
@@ -296,7 +330,8 @@ impl Broadcast {
         let Some(host) = self.members.get(&standby.host) else {
             return;
         };
-        if self.tree.ancestry(host.handle).any(|above| above == parent) {
+        let below = self.tree.ancestry(host.handle).any(|above| above == parent);
+        if below || self.crowded(node, standby, host.handle) {
             let link = LinkKey {
                 child: node,
                 link: standby.link,
@@ -304,6 +339,21 @@ impl Broadcast {
             self.give_up_standby(node);
             self.send(node, ServerMessage::NoStandby { link });
         }
+    }
+
+    /// Whether a standby has no room for this one of its clients, after those before it.
+    fn crowded(&self, node: NodeId, standby: &Standby, host: Handle) -> bool {
+        let (Some(clients), Some(parent)) =
+            (self.clients.get(&standby.host), self.parent_of(&node))
+        else {
+            return false;
+        };
+        let room = self.room(host, self.parent_of(&parent)).then.max(1);
+        clients.len() > room
+            && self
+                .together(clients, parent)
+                .take(room)
+                .all(|client| *client != node)
     }
 
     /// The standby of this peer is none any more; its node is told, unless the connection is this.

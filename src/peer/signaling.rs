@@ -169,9 +169,7 @@ impl Peer {
                 self.expect_reserve(now, link, class, offer);
             }
             ServerMessage::NoStandby { link } => {
-                if (self.upstream.standby.as_ref()).is_some_and(|standby| standby.link == link) {
-                    self.lose_standby(now, LostReason::Closed);
-                }
+                self.no_standby(now, link);
             }
             ServerMessage::Release { link } => {
                 if self.children.contains(link) {

@@ -437,6 +437,23 @@ impl Peer {
         }
     }
 
+    /// The tracker has none for this node, or finds that the one it has does not do any more.
+    pub(super) fn no_standby(&mut self, now: Instant, link: LinkKey) {
+        let Some(standby) = self.upstream.standby.as_ref().filter(|s| s.link == link) else {
+            return;
+        };
+        let stood = standby.liveness().is_some();
+        if stood && self.standby.trial.is_some() {
+            // It may do all the same.
+            return;
+        }
+        self.lose_standby(now, LostReason::Closed);
+        if stood {
+            self.standby.lost = None;
+            self.want_standby(now);
+        }
+    }
+
     /// What is told of the standby that this node had before.
     pub(super) fn take_lost_standby(&mut self) -> Option<Lost> {
         self.standby.lost.take()
