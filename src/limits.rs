@@ -244,6 +244,10 @@ pub const STANDBY_RETRY: Duration = Duration::from_secs(5);
 /// packet much later ([`MAX_SKIP`]).
 pub const STANDBY_REFRESH: Duration = Duration::from_secs(10);
 
+/// A standby that has become full is given up for another after this long: a tree that is changing
+/// goes on to do so, and each change costs a handshake.
+pub const STANDBY_REVIEW: Duration = Duration::from_secs(3);
+
 /// Children a node is a standby of, for each slot it could give to one of them (rule C2).
 pub const STANDBY_CLIENTS_PER_SLOT: usize = 8;
 

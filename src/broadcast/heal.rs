@@ -61,7 +61,7 @@ impl Broadcast {
         }
         self.note_delivery(now, node, report.parent.filter(|_| report.received > 0));
         self.place_players(now, node);
-        self.revalidate_standby(node);
+        self.revalidate_standby(now, node);
     }
 
     /// A child says whether media comes from its parent. When it has said so for long enough, more

@@ -13,8 +13,9 @@ use super::{Arrival, Broadcast, Timer};
 use crate::id::{Generation, LinkId, LinkKey, NodeId};
 use crate::limits::{
     MAX_SDP, MAX_STANDBY_CLIENTS, PARENT_AVOIDED, RESERVATION, STANDBY_CLIENTS_PER_SLOT,
+    STANDBY_REVIEW,
 };
-use crate::tree::Handle;
+use crate::tree::{Class, Handle};
 use crate::wire::tracker::{Join, Lost, LostReason, PeerClass, ServerMessage};
 
 /// Most standbys that are looked for at a time; who comes beyond asks again.
@@ -44,6 +45,8 @@ pub(super) struct Standby {
     /// Whether the connection stands; otherwise until when it has to.
     pub(super) until: Option<Instant>,
     pub(super) signals: Signals,
+    /// When it was chosen.
+    pub(super) since: Instant,
 }
 
 impl Broadcast {
@@ -189,6 +192,7 @@ impl Broadcast {
             generation,
             until: Some(until),
             signals: Signals::default(),
+            since: now,
         });
         self.timers.insert((until, Timer::Standby(link.child)));
         self.clients.entry(host).or_default().insert(link.child);
@@ -240,7 +244,7 @@ impl Broadcast {
     }
 
     /// A child tells a tracker that may not know it who its standby is.
-    pub fn standing(&mut self, node: NodeId, link: LinkKey, host: NodeId) {
+    pub fn standing(&mut self, now: Instant, node: NodeId, link: LinkKey, host: NodeId) {
         let Some(member) = self.members.get_mut(&node).filter(|_| host != node) else {
             self.counters.stale += 1;
             return;
@@ -257,6 +261,7 @@ impl Broadcast {
                 answered: true,
                 ..Signals::default()
             },
+            since: now,
         });
         member.newest_link = member.newest_link.max(Some(link.link));
         self.clients.entry(host).or_default().insert(node);
@@ -319,7 +324,7 @@ impl Broadcast {
 
     /// Peers have moved: does this one's standby still make sense? One below its parent does not,
     /// nor one that has filled up and stands by for others of the same parent.
-    pub(super) fn revalidate_standby(&mut self, node: NodeId) {
+    pub(super) fn revalidate_standby(&mut self, now: Instant, node: NodeId) {
         let Some(member) = self.members.get(&node) else {
             return;
         };
@@ -331,7 +336,8 @@ impl Broadcast {
             return;
         };
         let below = self.tree.ancestry(host.handle).any(|above| above == parent);
-        if below || self.crowded(node, standby, host.handle) {
+        let chosen_long_ago = standby.since + STANDBY_REVIEW <= now;
+        if below || (chosen_long_ago && self.crowded(node, standby, host.handle)) {
             let link = LinkKey {
                 child: node,
                 link: standby.link,
@@ -348,8 +354,10 @@ impl Broadcast {
         else {
             return false;
         };
-        let room = self.room(host, self.parent_of(&parent)).then.max(1);
-        clients.len() > room
+        let room = self.room(host, self.parent_of(&parent)).then;
+        let elsewhere = self.tree.free_slots(Class::Native) > 0;
+        elsewhere
+            && clients.len() > room
             && self
                 .together(clients, parent)
                 .take(room)

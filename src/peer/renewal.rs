@@ -212,6 +212,9 @@ impl Peer {
     /// A parent does not carry the new tracks over this link.
     pub(super) fn refused_anew(&mut self, now: Instant, link: LinkKey, epoch: Epoch) {
         let current = self.epoch();
+        if current == Some(epoch) && self.declined(now, link) {
+            return;
+        }
         let offered = |renewal: &Renewal| renewal.step == Step::Offered;
         if current == Some(epoch)
             && let Some(attempt) = self.upstream.get_mut(link)

@@ -14,7 +14,7 @@ use crate::limits::{
     STANDBY_DELAY, STANDBY_REFRESH, STANDBY_RETRY, STANDBY_TRIAL, SUSPECT_MEMORY, SWITCH_COMMIT,
 };
 use crate::wire::peer::PeerMessage;
-use crate::wire::tracker::{ClientMessage, Lost, LostReason};
+use crate::wire::tracker::{ClientMessage, Lost, LostReason, RefuseReason};
 
 /// What leads to a standby being asked to feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -516,15 +516,23 @@ impl Peer {
         if !child.is_reserve() {
             return true;
         }
+        let orphaned_by = child.parent();
         let path = self.path();
-        if path.is_empty() || path.contains(&link.child) || self.standby.is_draining() {
+        if path.contains(&link.child) || self.standby.is_draining() {
+            self.decline(link, RefuseReason::Cycle);
             return false;
         }
-        let orphaned_by = child.parent();
+        if path.is_empty() {
+            return false;
+        }
         if self.children.taken() >= usize::from(self.config.slots) {
             // Two do not hear it, this node and its own child: it makes room.
             let silent = orphaned_by.and_then(|p| self.children.silent(now, p, CHILD_SUSPECT));
             let Some(silent) = silent else {
+                let own = |of: NodeId| self.children.links().iter().any(|link| link.child == of);
+                if !orphaned_by.is_some_and(own) {
+                    self.decline(link, RefuseReason::Full);
+                }
                 return false;
             };
             // For as long as it is silent.
@@ -537,6 +545,26 @@ impl Peer {
         if let Some(child) = self.children.get_mut(link) {
             child.feed(true);
         }
+        true
+    }
+
+    /// A child that this node stands by for hears that there is nothing for it here.
+    fn decline(&mut self, link: LinkKey, reason: RefuseReason) {
+        if let Some(epoch) = self.epoch() {
+            self.send(link, PeerMessage::Refuse { epoch, reason });
+        }
+    }
+
+    /// A standby that was asked to feed has said that it cannot. Whether it was one.
+    pub(super) fn declined(&mut self, now: Instant, link: LinkKey) -> bool {
+        let standby = self.upstream.standby.as_ref();
+        let asked = standby.is_some_and(|s| s.link == link && !s.delivering);
+        let Some(trial) = self.standby.trial.filter(|_| asked) else {
+            return false;
+        };
+        self.drop_standby(Some(LostReason::Starved));
+        self.want_standby(now + STANDBY_DELAY);
+        self.standby_failed(now, trial.why);
         true
     }
 

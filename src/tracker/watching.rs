@@ -57,7 +57,7 @@ impl<R: Rng> Tracker<R> {
                 broadcast.stand_by(now, arrival, join);
             }),
             ClientMessage::Standing { link, host } => self.with(now, id, stream, |broadcast| {
-                broadcast.standing(node, link, host);
+                broadcast.standing(now, node, link, host);
             }),
             ClientMessage::Switched { link, parent, lost } => {
                 self.with(now, id, stream, |broadcast| {

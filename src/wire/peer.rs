@@ -64,7 +64,7 @@ pub enum PeerMessage {
         heads: Vec<u64>,
     },
     /// `control`, from a parent: this link cannot carry the tracks of that epoch. The child makes
-    /// another.
+    /// another. From a standby that was asked to feed: it cannot.
     Refuse {
         /// The epoch of the offer.
         epoch: Epoch,

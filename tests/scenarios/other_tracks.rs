@@ -46,8 +46,15 @@ fn grown(seed: u64, count: usize) -> World {
     let mut world = World::new(seed, 2, true);
     world.grow(count, 2);
     world.settle();
-    world.run(Duration::from_secs(3));
-    world
+    // Until nobody looks for another standby any more.
+    for _ in 0..10 {
+        let before = world.closed;
+        world.run(Duration::from_secs(6));
+        if world.closed == before {
+            return world;
+        }
+    }
+    panic!("the tree does not come to rest");
 }
 
 /// What tells that anybody asked for a place: links closed, and the tracker's counts.
