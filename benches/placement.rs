@@ -2,7 +2,7 @@
 //! the tree gets.
 //!
 //! `cargo bench -p banyan --bench placement -- [PEERS]...` (default 10000 100000 1000000). The
-//! first table is the tree alone: insert, query, reserve, attach; then a tenth of all peers leave
+//! first table is the tree alone: insert, query, reserve, attach, and the same for whoever is displaced; then a tenth of all peers leave
 //! at once and their orphans are placed again. The second is a whole tracker, messages included,
 //! up to the most peers it takes for one stream. Classes and their shares are those of a large
 //! audience: one peer in five relays.
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use banyan::id::{Epoch, LinkId, NodeId};
 use banyan::limits::MAX_STREAM_PEERS;
 use banyan::tracker::{Input, Output, SessionId, Tracker, TrackerConfig};
-use banyan::tree::{Class, Handle, Newcomer, Spare, Tree, Wish};
+use banyan::tree::{Class, Handle, Newcomer, Placement, Spare, Tree, Wish};
 use banyan::wire::PROTOCOL_VERSION;
 use banyan::wire::announcement::{
     CHALLENGE_DOMAIN, Codec, SignedStreamInfo, StreamInfo, TrackInfo, sign, stream_id,
@@ -67,11 +67,19 @@ fn place(tree: &mut Tree, joiner: Handle, rng: &mut StdRng) -> bool {
         spare: Spare::Last,
         excluded: &|_, _| false,
     };
-    let Some(parent) = tree.find_parent(&wish, rng) else {
-        return false;
+    let regime = tree.regime();
+    let (parent, victim) = match tree.find_place(&wish, regime, rng) {
+        Some(Placement::Slot(parent)) => (parent, None),
+        Some(Placement::Displace(place)) => (place.parent, Some(place.victim)),
+        None => return false,
     };
     tree.reserve(joiner, parent).unwrap();
     tree.attach(joiner, parent).unwrap();
+    tree.confirm(joiner);
+    if let Some(victim) = victim {
+        tree.attach(victim, joiner).unwrap();
+        tree.confirm(victim);
+    }
     true
 }
 

@@ -4,6 +4,7 @@
 #[path = "../sim/world.rs"]
 mod world;
 
+mod audience;
 mod joining;
 mod losing_a_parent;
 mod moving;
