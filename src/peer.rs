@@ -6,10 +6,12 @@
 
 mod children;
 pub mod contract;
+mod leaving;
 mod linking;
 mod liveness;
 mod players;
 mod renewal;
+mod reserve;
 mod signaling;
 mod standby;
 mod upstream;

@@ -446,28 +446,6 @@ impl Peer {
         self.admit(now, link, class, offer);
     }
 
-    /// A child is to be connected to, and fed when it asks for that.
-    fn expect_reserve(&mut self, now: Instant, link: LinkKey, class: PeerClass, offer: String) {
-        if self.children.contains(link) {
-            return;
-        }
-        let refuse = if link.child == self.node() || self.path().contains(&link.child) {
-            Some(RefuseReason::Cycle)
-        } else if self.info.is_none() {
-            Some(RefuseReason::NoMedia)
-        } else if !self.has_room_for_reserve() {
-            Some(RefuseReason::Full)
-        } else {
-            None
-        };
-        if let Some(reason) = refuse {
-            self.tell_tracker(ClientMessage::Refuse { link, reason });
-            return;
-        }
-        self.admit(now, link, class, offer);
-        self.children.set_reserve(link);
-    }
-
     /// Two nodes have one connection: one that stands by between this node and `other` gives way
     /// to a link that feeds.
     fn unpair(&mut self, now: Instant, link: LinkKey, other: NodeId) {
@@ -484,7 +462,7 @@ impl Peer {
         }
     }
 
-    fn admit(&mut self, now: Instant, link: LinkKey, class: PeerClass, offer: String) {
+    pub(super) fn admit(&mut self, now: Instant, link: LinkKey, class: PeerClass, offer: String) {
         let described = self.epoch();
         self.children.insert(now, link, class, false, described);
         let ice_servers = self.session.ice_servers.clone();

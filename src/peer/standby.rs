@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use super::{Attempt, Peer, PeerEvent, PeerOutput, Stage};
 use crate::id::{LinkKey, NodeId};
 use crate::limits::{
-    CHILD_SUSPECT, DRAIN_TIME, MAX_STANDBY_CLIENTS, PARENT_SUSPECT, PARENT_SUSPECT_MAX,
-    STANDBY_DELAY, STANDBY_REFRESH, STANDBY_RETRY, STANDBY_TRIAL, SUSPECT_MEMORY, SWITCH_COMMIT,
+    PARENT_SUSPECT, PARENT_SUSPECT_MAX, STANDBY_DELAY, STANDBY_REFRESH, STANDBY_RETRY,
+    STANDBY_TRIAL, SUSPECT_MEMORY, SWITCH_COMMIT,
 };
 use crate::wire::peer::PeerMessage;
-use crate::wire::tracker::{ClientMessage, Lost, LostReason, RefuseReason};
+use crate::wire::tracker::{ClientMessage, Lost, LostReason};
 
 /// What leads to a standby being asked to feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Standby {
     /// When it was silent that long and came back.
     false_alarm: Option<Instant>,
     /// Until when this node, which leaves, feeds its children.
-    draining: Option<Instant>,
+    pub(super) draining: Option<Instant>,
 }
 
 impl Default for Standby {
@@ -501,60 +501,6 @@ impl Peer {
         }
     }
 
-    /// This node has been asked to be a standby. Whether it can.
-    pub(super) fn has_room_for_reserve(&self) -> bool {
-        self.config.slots > 0
-            && !self.standby.is_draining()
-            && self.children.reserves() < MAX_STANDBY_CLIENTS
-    }
-
-    /// A child asks for media. Whether it gets a slot, if this node is its standby.
-    pub(super) fn grant(&mut self, now: Instant, link: LinkKey) -> bool {
-        let Some(child) = self.children.get(link) else {
-            return false;
-        };
-        if !child.is_reserve() {
-            return true;
-        }
-        let orphaned_by = child.parent();
-        let path = self.path();
-        if path.contains(&link.child) || self.standby.is_draining() {
-            self.decline(link, RefuseReason::Cycle);
-            return false;
-        }
-        if path.is_empty() {
-            return false;
-        }
-        if self.children.taken() >= usize::from(self.config.slots) {
-            // Two do not hear it, this node and its own child: it makes room.
-            let silent = orphaned_by.and_then(|p| self.children.silent(now, p, CHILD_SUSPECT));
-            let Some(silent) = silent else {
-                let own = |of: NodeId| self.children.links().iter().any(|link| link.child == of);
-                if !orphaned_by.is_some_and(own) {
-                    self.decline(link, RefuseReason::Full);
-                }
-                return false;
-            };
-            // For as long as it is silent.
-            if let Some(silent) = self.children.get_mut(silent) {
-                silent.lend(Some(link));
-            }
-            self.outputs
-                .push_back(PeerOutput::DeactivateChild { link: silent });
-        }
-        if let Some(child) = self.children.get_mut(link) {
-            child.feed(true);
-        }
-        true
-    }
-
-    /// A child that this node stands by for hears that there is nothing for it here.
-    fn decline(&mut self, link: LinkKey, reason: RefuseReason) {
-        if let Some(epoch) = self.epoch() {
-            self.send(link, PeerMessage::Refuse { epoch, reason });
-        }
-    }
-
     /// A standby that was asked to feed has said that it cannot. Whether it was one.
     pub(super) fn declined(&mut self, now: Instant, link: LinkKey) -> bool {
         let standby = self.upstream.standby.as_ref();
@@ -566,60 +512,5 @@ impl Peer {
         self.want_standby(now + STANDBY_DELAY);
         self.standby_failed(now, trial.why);
         true
-    }
-
-    /// A child wants no media for now.
-    pub(super) fn release_grant(&mut self, link: LinkKey) {
-        if let Some(child) = self.children.get_mut(link) {
-            child.feed(false);
-        }
-        self.return_slot(link);
-    }
-
-    /// A child whose slot was lent has it back, if there is one.
-    pub(super) fn return_slot(&mut self, from: LinkKey) {
-        let Some(link) = self.children.lender(from) else {
-            return;
-        };
-        if let Some(lender) = self.children.get_mut(link) {
-            lender.lend(None);
-            self.outputs.push_back(PeerOutput::ResumeChild { link });
-        }
-    }
-
-    /// A child spoke. If its slot was lent meanwhile, it gets it back.
-    pub(super) fn child_is_back(&mut self, now: Instant, link: LinkKey) {
-        let Some(child) = self.children.get_mut(link) else {
-            return;
-        };
-        let Some(to) = child.lend(None) else {
-            return;
-        };
-        self.send(to, PeerMessage::Bye);
-        self.drop_child(now, to);
-        self.outputs.push_back(PeerOutput::ResumeChild { link });
-    }
-
-    /// Leaves: at once, or after its children hang elsewhere.
-    pub(super) fn begin_to_leave(&mut self, now: Instant) {
-        let movable: Vec<_> = self.children.movable().collect();
-        if self.is_root() || self.standby.is_draining() || movable.is_empty() {
-            return self.leave(now);
-        }
-        self.standby.draining = Some(now + DRAIN_TIME);
-        self.tell_tracker(ClientMessage::Drain);
-        for link in movable {
-            self.send(link, PeerMessage::Drain);
-        }
-    }
-
-    /// Leaves as soon as nobody hangs here any more.
-    pub(super) fn go_on_leaving(&mut self, now: Instant) {
-        let Some(until) = self.standby.draining else {
-            return;
-        };
-        if until <= now || self.children.movable().next().is_none() {
-            self.leave(now);
-        }
     }
 }
