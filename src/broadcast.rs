@@ -155,6 +155,8 @@ pub struct Broadcast {
     queue: Queue,
     /// Requests for a standby that are not decided.
     wishes: Vec<standby::Wish>,
+    /// Peers whose standby has become full.
+    reviews: Vec<NodeId>,
     /// By node, those it is the standby of; also while its session is away.
     clients: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Places of peers whose session ended a moment ago.

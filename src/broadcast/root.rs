@@ -53,6 +53,7 @@ impl Broadcast {
             tree: Tree::new(),
             members: Default::default(),
             wishes: Vec::new(),
+            reviews: Vec::new(),
             clients: Default::default(),
             queue: Default::default(),
             places: Default::default(),
@@ -232,6 +233,7 @@ impl Broadcast {
         self.places.clear();
         self.clients.clear();
         self.wishes.clear();
+        self.reviews.clear();
         let old = std::mem::take(&mut self.tree);
         for (&node, member) in &mut self.members {
             if let Some(peer) = old.get(member.handle) {

@@ -8,18 +8,21 @@ use std::time::Instant;
 
 use rand::Rng;
 
-use super::member::{Edge, Signals};
+use super::member::{Edge, Member, Signals};
 use super::{Arrival, Broadcast, Timer};
 use crate::id::{Generation, LinkId, LinkKey, NodeId};
 use crate::limits::{
     MAX_SDP, MAX_STANDBY_CLIENTS, PARENT_AVOIDED, RESERVATION, STANDBY_CLIENTS_PER_SLOT,
     STANDBY_REVIEW,
 };
-use crate::tree::{Class, Handle};
+use crate::tree::Handle;
 use crate::wire::tracker::{Join, Lost, LostReason, PeerClass, ServerMessage};
 
 /// Most standbys that are looked for at a time; who comes beyond asks again.
 const MAX_WISHES: usize = 256;
+
+/// How slowly a node without any room takes over.
+const NO_ROOM: u8 = 2;
 
 /// A request for a standby that is about to be decided.
 #[derive(Debug)]
@@ -92,6 +95,7 @@ impl Broadcast {
 
     /// Finds standbys for those who asked.
     pub(super) fn place_standbys(&mut self, now: Instant, rng: &mut impl Rng) {
+        self.review_standbys(now, rng);
         for wish in std::mem::take(&mut self.wishes) {
             let Some(member) = self.members.get(&wish.node) else {
                 continue;
@@ -104,14 +108,19 @@ impl Broadcast {
                 link,
             };
             match self.choose_standby(now, wish.node, rng) {
-                Some(host) => self.appoint(now, key, host, wish.offer),
+                Some((_, host)) => self.appoint(now, key, host, wish.offer),
                 None => self.send(wish.node, ServerMessage::NoStandby { link: key }),
             }
         }
     }
 
     /// The shallowest node that could feed one more child if this one's parent failed.
-    fn choose_standby(&self, at: Instant, node: NodeId, rng: &mut impl Rng) -> Option<Handle> {
+    fn choose_standby(
+        &self,
+        at: Instant,
+        node: NodeId,
+        rng: &mut impl Rng,
+    ) -> Option<(u8, Handle)> {
         let member = self.members.get(&node)?;
         let parent = member.edge.as_ref()?.parent;
         let grandparent = self.members.get(&parent)?.edge.as_ref().map(|e| e.parent);
@@ -140,12 +149,13 @@ impl Broadcast {
             } else if shared < then {
                 1
             } else {
-                2
+                NO_ROOM
             };
             let rank = (slow, peer.depth(), clients, peer.delay_ms());
             suits.then_some((rank, handle))
         });
-        ranked.min_by_key(|&(rank, _)| rank).map(|(_, at)| at)
+        let best = ranked.min_by_key(|&(rank, _)| rank);
+        best.map(|((slow, ..), at)| (slow, at))
     }
 
     /// Children that a node could take in: at once, and when a child of its own is gone.
@@ -282,7 +292,14 @@ impl Broadcast {
             return;
         }
         let host = parent;
+        let standby = self.members.get(&node).and_then(|member| member.standby);
+        let known = standby.is_some_and(|s| s.link == link.link && s.host == host);
         self.give_up_standby_but(node, link.link);
+        if let Some(plan) = self.cancel_plan(node)
+            && plan != host
+        {
+            self.review(now, plan);
+        }
         let parent = self.parent_of(&node);
         if let Some(lost) = lost.or_else(|| {
             let reason = LostReason::Leaving;
@@ -294,13 +311,21 @@ impl Broadcast {
             self.parent_lost(now, node, lost);
         }
         self.take_attempt(node, true);
+        let reports = |host: &Member| host.reported.binary_search(&node).is_ok();
+        if !known && !self.members.get(&host).is_some_and(reports) {
+            // Its own word alone gives nobody a place: what both ends report does.
+            return;
+        }
         let handles = self
             .members
             .get(&node)
             .zip(self.members.get(&host))
             .map(|(child, host)| (child.handle, host.handle));
-        let adopted = handles.map(|(child, host)| self.tree.adopt(child, host));
-        if !matches!(adopted, Some(Ok(()))) {
+        let Some((child, above)) = handles else {
+            // The session of one of them is away: reports tell when it is back.
+            return;
+        };
+        if self.tree.adopt(child, above).is_err() {
             // As this tracker sees the tree that cannot be: the child asks for a place.
             self.send(node, ServerMessage::Release { link });
             self.send(host, ServerMessage::Release { link });
@@ -335,15 +360,46 @@ impl Broadcast {
         let Some(host) = self.members.get(&standby.host) else {
             return;
         };
-        let below = self.tree.ancestry(host.handle).any(|above| above == parent);
-        let chosen_long_ago = standby.since + STANDBY_REVIEW <= now;
-        if below || (chosen_long_ago && self.crowded(node, standby, host.handle)) {
+        if self.tree.ancestry(host.handle).any(|above| above == parent) {
+            self.take_standby_back(node);
+        } else if standby.since + STANDBY_REVIEW <= now
+            && self.crowded(node, standby, host.handle)
+            && self.reviews.len() < MAX_WISHES
+        {
+            self.reviews.push(node);
+        }
+    }
+
+    /// The standby of this peer does not do any more; both are told.
+    fn take_standby_back(&mut self, node: NodeId) {
+        let standby = self.members.get(&node).and_then(|member| member.standby);
+        if let Some(standby) = standby {
             let link = LinkKey {
                 child: node,
                 link: standby.link,
             };
             self.give_up_standby(node);
             self.send(node, ServerMessage::NoStandby { link });
+        }
+    }
+
+    /// Those whose standby has become full get another, if there is one with room.
+    fn review_standbys(&mut self, now: Instant, rng: &mut impl Rng) {
+        for node in std::mem::take(&mut self.reviews) {
+            let present = self.members.get(&node).and_then(|member| member.standby);
+            let better = self
+                .choose_standby(now, node, rng)
+                .is_some_and(|(slow, at)| {
+                    let host = self.tree.get(at).map(|peer| peer.node());
+                    slow < NO_ROOM && host != present.map(|standby| standby.host)
+                });
+            if better {
+                self.take_standby_back(node);
+            } else if let Some(standby) =
+                (self.members.get_mut(&node)).and_then(|member| member.standby.as_mut())
+            {
+                standby.since = now;
+            }
         }
     }
 
@@ -355,9 +411,7 @@ impl Broadcast {
             return false;
         };
         let room = self.room(host, self.parent_of(&parent)).then;
-        let elsewhere = self.tree.free_slots(Class::Native) > 0;
-        elsewhere
-            && clients.len() > room
+        clients.len() > room
             && self
                 .together(clients, parent)
                 .take(room)

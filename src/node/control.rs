@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Node, Output, Totals};
 use crate::id::LinkKey;
 use crate::peer::{PeerInput, PeerOutput};
-use crate::relay::{Relay, StartFrom};
+use crate::relay::{ActivateError, Relay, StartFrom};
 use crate::wire::announcement::StreamInfo;
 use crate::wire::peer::StartFrom as WireStart;
 use crate::wire::tracker::{ClientMessage, PeerClass, Report};
@@ -186,9 +186,14 @@ impl Node {
             WireStart::KeyFrame { .. } => StartFrom::KeyFrame,
         };
         // The clock goes first, so that the player knows it when the first frame is due.
-        if relay.activate(now, link, &from).is_ok() && !self.clock_due.contains_key(&link) {
-            self.clock_due.insert(link, now);
-            self.report_clocks(now);
+        match relay.activate(now, link, &from) {
+            Ok(()) if !self.clock_due.contains_key(&link) => {
+                self.clock_due.insert(link, now);
+                self.report_clocks(now);
+            }
+            // The child has to make another: it hears that at once.
+            Err(ActivateError::ReplaceLink) => self.control(now, PeerInput::Worn { link }),
+            _ => {}
         }
     }
 

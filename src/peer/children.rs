@@ -28,7 +28,9 @@ pub struct Child {
     renewal: Option<Instant>,
     /// Its offer of this epoch is taken, and being answered.
     answering: bool,
-    /// Whether this node is its standby and feeds it nothing; such a child takes no slot.
+    /// Whether this node was made its standby.
+    standby: bool,
+    /// Whether it still is, and feeds it nothing; such a child takes no slot.
     reserve: bool,
     /// The parent it had when it last said so.
     parent: Option<NodeId>,
@@ -77,7 +79,8 @@ impl Children {
 
     /// Whether this child takes a slot.
     pub fn takes(&self, link: LinkKey) -> bool {
-        self.get(link).is_some_and(|child| !child.reserve)
+        let takes = |child: &Child| !child.reserve && child.lent.is_none();
+        self.get(link).is_some_and(takes)
     }
 
     /// A connected child of that name that takes a slot and has said nothing for `silence`.
@@ -175,6 +178,7 @@ impl Children {
             described,
             renewal: None,
             answering: false,
+            standby: false,
             reserve: false,
             parent: None,
             lent: None,
@@ -187,6 +191,7 @@ impl Children {
     /// This node is the standby of that child.
     pub fn set_reserve(&mut self, link: LinkKey) {
         if let Some(child) = self.links.get_mut(&link) {
+            child.standby = true;
             child.reserve = true;
         }
     }
@@ -228,7 +233,7 @@ impl Children {
     ) -> impl Iterator<Item = (LinkKey, Option<Epoch>, &mut Liveness)> {
         self.links.iter_mut().filter_map(move |(link, child)| {
             let at = child.pulse_at()?;
-            let due = at <= now || std::mem::take(&mut child.pulse_now);
+            let due = std::mem::take(&mut child.pulse_now) || at <= now;
             let described = child.described;
             let liveness = child.liveness_mut()?;
             due.then_some((*link, described, liveness))
@@ -306,6 +311,9 @@ impl Child {
 
     /// This node feeds it from now on, or is its standby again.
     pub fn feed(&mut self, feeds: bool) {
+        if !self.standby {
+            return;
+        }
         self.reserve = !feeds;
         self.pulse_now = feeds;
         if let Stage::Beating(liveness) = &mut self.stage {
@@ -336,8 +344,12 @@ impl Child {
 
     /// When it is to be told that this node lives, if it is sent nothing before.
     fn pulse_at(&self) -> Option<Instant> {
-        let liveness = self.liveness().filter(|_| !self.reserve)?;
-        Some(liveness.last_spoke() + PULSE_INTERVAL)
+        let spoke = self.liveness().filter(|_| !self.reserve)?.last_spoke();
+        Some(if self.pulse_now {
+            spoke
+        } else {
+            spoke + PULSE_INTERVAL
+        })
     }
 
     /// Its link carries the tracks of an epoch before, and may be described anew until `by`.

@@ -31,6 +31,9 @@ impl Peer {
             if let Some(signed) = lacks {
                 self.send(link, PeerMessage::Info(signed));
             }
+            if self.standby.is_draining() {
+                self.send(link, PeerMessage::Drain);
+            }
             return;
         }
         let Some(attempt) = self.upstream.get_mut(link) else {
@@ -130,7 +133,9 @@ impl Peer {
             return;
         };
         liveness.heard(now);
-        self.child_is_back(now, link);
+        if message != PeerMessage::Bye {
+            self.child_is_back(now, link);
+        }
         let Some(child) = self.children.get_mut(link) else {
             return;
         };

@@ -67,6 +67,8 @@ impl Peer {
         if self.children.taken() >= usize::from(self.config.slots) {
             // Two do not hear it, this node and its own child: it makes room.
             let silent = orphaned_by.and_then(|p| self.children.silent(now, p, CHILD_SUSPECT));
+            // A slot that is borrowed is not lent on.
+            let silent = silent.filter(|&silent| self.children.lender(silent).is_none());
             let Some(silent) = silent else {
                 let own = |of: NodeId| self.children.links().iter().any(|link| link.child == of);
                 if !orphaned_by.is_some_and(own) {
@@ -121,8 +123,10 @@ impl Peer {
         let Some(to) = child.lend(None) else {
             return;
         };
-        self.send(to, PeerMessage::Bye);
-        self.drop_child(now, to);
+        if self.children.taken() > usize::from(self.config.slots) {
+            self.send(to, PeerMessage::Bye);
+            self.drop_child(now, to);
+        }
         self.outputs.push_back(PeerOutput::ResumeChild { link });
     }
 }

@@ -281,13 +281,6 @@ impl Peer {
             Role::Viewer { .. } => {
                 self.session.phase = Phase::Ready;
                 self.renew_join(now);
-                if let Some(standby) = self.upstream.standby.as_ref()
-                    && let Some(host) = standby.parent
-                    && standby.liveness().is_some()
-                {
-                    let link = standby.link;
-                    self.tell_tracker(ClientMessage::Standing { link, host });
-                }
             }
         }
     }
@@ -455,7 +448,11 @@ impl Peer {
             self.want_standby(now + STANDBY_DELAY);
         }
         for reserve in self.children.links() {
-            if reserve.child == other && reserve != link && !self.children.takes(reserve) {
+            let stands_by = super::children::Child::is_reserve;
+            if reserve.child == other
+                && reserve != link
+                && self.children.get(reserve).is_some_and(stands_by)
+            {
                 self.send(reserve, PeerMessage::Bye);
                 self.drop_child(now, reserve);
             }
@@ -481,7 +478,9 @@ impl Peer {
         self.stream_known = true;
         // Only members are told, so the tracker has taken this node back; it is asked again if a
         // later session is not.
-        self.readmission_at = None;
+        if self.readmission_at.take().is_some() {
+            self.tell_standby();
+        }
         self.event(PeerEvent::Stream {
             state: status.state,
             viewers: status.viewers,

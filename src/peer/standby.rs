@@ -16,6 +16,9 @@ use crate::limits::{
 use crate::wire::peer::PeerMessage;
 use crate::wire::tracker::{ClientMessage, Lost, LostReason};
 
+/// Time between two words to a standby that feeds unasked: a word takes a round trip to be heeded.
+const HUSH_INTERVAL: Duration = Duration::from_millis(200);
+
 /// What leads to a standby being asked to feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
@@ -52,6 +55,8 @@ pub struct Standby {
     patience: Duration,
     /// When it was silent that long and came back.
     false_alarm: Option<Instant>,
+    /// When a standby that fed unasked was told to stop.
+    hushed: Option<Instant>,
     /// Until when this node, which leaves, feeds its children.
     pub(super) draining: Option<Instant>,
 }
@@ -65,6 +70,7 @@ impl Default for Standby {
             refresh_at: None,
             patience: PARENT_SUSPECT,
             false_alarm: None,
+            hushed: None,
             draining: None,
         }
     }
@@ -122,7 +128,7 @@ impl Peer {
         let refresh = self
             .standby
             .refresh_at
-            .filter(|_| self.standby.trial.is_none() && self.upstream.standby.is_some());
+            .filter(|_| self.may_refresh() && self.upstream.standby.is_some());
         let watch = match &self.standby.trial {
             None if self.ready_standby().is_some() => self.suspicion().map(|(at, _)| at),
             None => None,
@@ -150,7 +156,7 @@ impl Peer {
         {
             self.try_standby(now, why);
         }
-        if self.standby.trial.is_none() && self.standby.refresh_at.is_some_and(|at| at <= now) {
+        if self.may_refresh() && self.standby.refresh_at.is_some_and(|at| at <= now) {
             self.standby.refresh_at = None;
             self.drop_standby(None);
             self.want_standby(now);
@@ -167,6 +173,11 @@ impl Peer {
             self.outputs
                 .push_back(PeerOutput::Connect { link, ice_servers });
         }
+    }
+
+    /// Whether a worn standby can be let go: there is a tracker to ask for another.
+    fn may_refresh(&self) -> bool {
+        self.standby.trial.is_none() && self.session.is_ready()
     }
 
     /// When the parent is to be suspected if nothing happens, and of what.
@@ -266,6 +277,7 @@ impl Peer {
             }
             _ => {
                 self.drop_standby(Some(LostReason::Starved));
+                self.want_standby(now + STANDBY_DELAY);
                 self.standby_failed(now, trial.why);
             }
         }
@@ -356,9 +368,19 @@ impl Peer {
     /// Media came over the standby's link. `first`: since it was asked for.
     pub(super) fn standby_feeds(&mut self, now: Instant, first: bool) {
         let Some(trial) = self.standby.trial else {
-            // It has not heard yet that it should stop.
+            // It has not heard yet that it should stop, or heard it before the last request.
             if let Some(standby) = &mut self.upstream.standby {
                 standby.quiet();
+                let link = standby.link;
+                if self
+                    .standby
+                    .hushed
+                    .is_none_or(|at| at + HUSH_INTERVAL <= now)
+                {
+                    self.standby.hushed = Some(now);
+                    self.send(link, PeerMessage::Deactivate);
+                }
+                self.standby.refresh_at.get_or_insert(now + STANDBY_REFRESH);
             }
             return;
         };
@@ -451,6 +473,17 @@ impl Peer {
         if stood {
             self.standby.lost = None;
             self.want_standby(now);
+        }
+    }
+
+    /// A tracker that has taken this node back may not know its standby.
+    pub(super) fn tell_standby(&mut self) {
+        if let Some(standby) = self.upstream.standby.as_ref()
+            && let Some(host) = standby.parent
+            && standby.liveness().is_some()
+        {
+            let link = standby.link;
+            self.tell_tracker(ClientMessage::Standing { link, host });
         }
     }
 

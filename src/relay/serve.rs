@@ -153,9 +153,13 @@ impl Relay {
         let mut resumed = false;
         for (index, track) in self.tracks.iter().enumerate() {
             let next = child.unsent(index);
-            if next > 0 && !child.would_skip(index, next) {
-                child.start_at(now, index, next, track);
-                resumed = true;
+            match track.kind {
+                _ if next > 0 && !child.would_skip(index, next) => {
+                    child.start_at(now, index, next, track);
+                    resumed = true;
+                }
+                MediaKind::Video => child.start_at_key_frame(now, index, track),
+                MediaKind::Audio => child.start_live(now, index, track),
             }
         }
         self.next_check.get_or_insert(now + CHILD_CHECK_INTERVAL);
