@@ -10,7 +10,7 @@
 //! later each relay of a chain has a packet than the root. `heals`: inner nodes of a tree of twelve
 //! are killed, one after another; the longest pause of every node below them, and packets that never
 //! came. `leaves`: the same with nodes that are asked to end. `--json FILE` writes all samples,
-//! `--quick` takes few.
+//! `--quick` takes few, `--ends` so many nodes that are killed or leave.
 
 mod heals;
 mod hops;
@@ -53,19 +53,25 @@ const QUICK: Extent = Extent {
 
 fn main() -> ExitCode {
     let mut what: Vec<String> = Vec::new();
-    let (mut json, mut extent) = (None, FULL);
+    let (mut json, mut extent, mut ends) = (None, FULL, None);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--json" => json = words.next(),
             "--quick" => extent = QUICK,
+            "--ends" => ends = words.next().and_then(|count| count.parse().ok()),
             _ => what.push(word),
         }
+    }
+    if let Some(count) = ends {
+        extent.ends = (count, count);
     }
     let wants = |name: &str| what.iter().any(|w| w == name || w == "all");
     let known = ["joins", "delay", "hops", "heals", "leaves", "all"];
     if what.is_empty() || what.iter().any(|w| !known.contains(&w.as_str())) {
-        eprintln!("usage: measure joins|delay|hops|heals|leaves|all... [--quick] [--json FILE]");
+        eprintln!(
+            "usage: measure joins|delay|hops|heals|leaves|all... [--quick] [--ends N] [--json FILE]"
+        );
         return ExitCode::from(2);
     }
     if cfg!(debug_assertions) {
