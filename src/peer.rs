@@ -9,11 +9,13 @@ pub mod contract;
 mod leaving;
 mod linking;
 mod liveness;
+mod orders;
 mod players;
 mod renewal;
 mod reserve;
 mod signaling;
 mod standby;
+mod trial;
 mod upstream;
 
 use std::collections::VecDeque;
@@ -246,11 +248,6 @@ impl Peer {
         self.children.connected()
     }
 
-    /// How many children this node is the standby of.
-    pub fn standby_children(&self) -> usize {
-        self.children.reserves()
-    }
-
     /// Those of them that the tracker placed.
     pub fn placed_children(&self) -> impl Iterator<Item = LinkKey> {
         self.children.placed()
@@ -336,7 +333,7 @@ impl Peer {
         let delivers = |attempt: &Option<Attempt>| attempt.as_ref().is_some_and(|a| a.delivering);
         match &self.upstream.feeding {
             None => !delivers(&self.upstream.standby),
-            Some(_) => self.standby.on_trial() && !delivers(&self.upstream.standby),
+            Some(_) => self.standby.replaces_parent() && !delivers(&self.upstream.standby),
         }
     }
 

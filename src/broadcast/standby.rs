@@ -295,11 +295,7 @@ impl Broadcast {
         let standby = self.members.get(&node).and_then(|member| member.standby);
         let known = standby.is_some_and(|s| s.link == link.link && s.host == host);
         self.give_up_standby_but(node, link.link);
-        if let Some(plan) = self.cancel_plan(node)
-            && plan != host
-        {
-            self.review(now, plan);
-        }
+        self.cancel_plan(node);
         let parent = self.parent_of(&node);
         if let Some(lost) = lost.or_else(|| {
             let reason = LostReason::Leaving;

@@ -81,8 +81,6 @@ pub struct Attempt {
     delivered: bool,
     /// Whether it leads to a standby, which sends nothing before it is asked to.
     pub standby: bool,
-    /// When media came last.
-    pub last_media: Option<Instant>,
     /// Since when the other end has packets this node lacks, and no media has come.
     ahead_since: Option<Instant>,
     /// Since when the other end has no parent that feeds it.
@@ -103,7 +101,6 @@ impl Attempt {
             delivering: false,
             delivered: false,
             standby: false,
-            last_media: None,
             ahead_since: None,
             healing_since: None,
         }
@@ -283,7 +280,6 @@ impl Attempt {
             liveness.heard(now);
         }
         self.delivering = true;
-        self.last_media = Some(now);
         self.ahead_since = None;
         !std::mem::replace(&mut self.delivered, true)
     }
