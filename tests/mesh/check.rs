@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use banyan_tests::binaries::binary;
-use banyan_tests::coturn::{self, Coturn};
 use banyan_tests::mesh::{Args, START};
 use banyan_tests::nat::{Home, Internet, Router};
 use banyan_tests::network::available;
@@ -68,15 +67,9 @@ fn it_tells_what_works_and_what_does_not() {
 #[test]
 fn it_tells_whether_the_relay_works() {
     let _turn = take_turn();
-    if let Err(reason) = available() {
-        return skip(&reason);
-    }
-    if !coturn::installed() {
-        return skip("coturn is not installed");
-    }
-    let internet = Internet::new();
-    let coturn = Coturn::start(&internet);
-    let mut world = Scattered::with(internet, coturn.offer());
+    let Some((mut world, coturn)) = Scattered::with_turn() else {
+        return;
+    };
     let home = world.internet.home(Router::Symmetric);
     let tracker = world.tracker(Internet::V4);
     let (text, code) = check(&home, Args::of(["check", &tracker]));

@@ -1,7 +1,6 @@
 //! Nodes behind routers of every kind, two by two: a pair that can connect does, and one that cannot is
 //! never left trying.
 
-use banyan_tests::coturn::{self, Coturn};
 use banyan_tests::nat::{Internet, Router};
 use banyan_tests::network::available;
 use banyan_tests::scattered::{HOMES, Root, Scattered, class_in, connects};
@@ -98,15 +97,9 @@ const RELAYED: &str = "relayed by the TURN server";
 #[test]
 fn who_cannot_connect_otherwise_is_relayed_and_nobody_else() {
     let _turn = take_turn();
-    if let Err(reason) = available() {
-        return skip(&reason);
-    }
-    if !coturn::installed() {
-        return skip("coturn is not installed");
-    }
-    let internet = Internet::new();
-    let coturn = Coturn::start(&internet);
-    let mut world = Scattered::with(internet, coturn.offer());
+    let Some((mut world, _coturn)) = Scattered::with_turn() else {
+        return;
+    };
     let above = [Router::PortRestricted, Router::Symmetric].map(|r| world.internet.home(r));
     let roots = [("cone", &above[0]), ("symmetric", &above[1])]
         .map(|(name, home)| world.root(home, Internet::V4, &format!("root-{name}"), 3));

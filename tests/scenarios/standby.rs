@@ -44,6 +44,15 @@ fn below(world: &World, top: NodeId) -> Vec<NodeId> {
     ids.filter(|id| world.path(*id).contains(&top)).collect()
 }
 
+/// Panics if one of these nodes saw a longer pause.
+fn assert_no_gap(world: &World, nodes: &[NodeId], longest: Duration) {
+    for id in nodes {
+        let gap = world.largest_gap(*id);
+        let events = &world.nodes[id].events;
+        assert!(gap <= longest, "{id:?} saw a gap of {gap:?}: {events:?}");
+    }
+}
+
 #[test]
 fn a_standby_is_outside_of_what_dies_with_the_parent() {
     for_seeds(|seed| {
@@ -69,14 +78,7 @@ fn a_dead_parent_is_replaced_without_a_gap_that_anybody_sees() {
         assert!(!orphans.is_empty());
         world.kill(victim);
         world.run(ms(1500));
-        for id in orphans {
-            let gap = world.largest_gap(id);
-            assert!(
-                gap <= ms(350),
-                "{id:?} saw a gap of {gap:?}: {:?}",
-                world.nodes[&id].events
-            );
-        }
+        assert_no_gap(&world, &orphans, ms(350));
         world.run(Duration::from_secs(8));
         assert!(world.all_fed());
         world.assert_all_bit_identical();
@@ -117,29 +119,26 @@ fn two_deaths_in_one_path_are_survived() {
 fn a_parent_and_the_standby_that_freeze_together_are_replaced() {
     for_seeds(|seed| {
         let mut world = grown(seed);
-        let parent = inner(&world, 1);
-        let child = world
-            .viewers()
-            .into_iter()
-            .find(|id| world.parent(*id) == Some(parent));
-        let child = child.expect("a child");
-        let standby = world.standby(child).expect("a standby");
+        let pairs = world.viewers().into_iter();
+        let mut pairs = pairs.filter_map(|id| Some((world.parent(id)?, world.standby(id)?)));
+        let frozen = pairs.find(|(parent, standby)| ![*parent, *standby].contains(&world.root));
+        let (parent, standby) = frozen.expect("a parent and a standby that are not the root");
         world.freeze(parent);
-        if standby != world.root {
-            world.freeze(standby);
-        }
+        world.freeze(standby);
         let took = world.run_until(Duration::from_secs(4), |world| {
-            let others = world.viewers().into_iter();
-            others
-                .filter(|id| *id != parent && *id != standby)
-                .all(|id| {
-                    let fed = world.parent(id);
-                    fed.is_some()
-                        && fed != Some(parent)
-                        && (fed != Some(standby) || standby == world.root)
-                })
+            let awake = |id: &NodeId| ![parent, standby].contains(id);
+            let mut others = world.viewers().into_iter().filter(awake);
+            others.all(|id| world.parent(id).is_some_and(|fed| awake(&fed)))
         });
         assert!(took.is_some(), "the orphans have new parents");
+        let living = world.viewers().into_iter();
+        let living: Vec<_> = living
+            .filter(|id| ![parent, standby].contains(id))
+            .collect();
+        world.run(Duration::from_secs(8));
+        for id in living {
+            world.assert_bit_identical(id);
+        }
     });
 }
 
@@ -179,15 +178,13 @@ fn a_clean_leave_is_not_seen_at_all() {
         let mut world = grown(seed);
         let leaver = inner(&world, 1);
         let orphans = below(&world, leaver);
-        let before: Vec<_> = orphans.iter().map(|id| world.largest_gap(*id)).collect();
+        let before = orphans.iter().map(|id| world.largest_gap(*id)).max();
+        let before = before.expect("somebody hangs below the leaver");
         world.reset_gaps();
         world.leave(leaver);
         world.run(Duration::from_secs(3));
         world.kill(leaver);
-        for (id, before) in orphans.into_iter().zip(before) {
-            let gap = world.largest_gap(id);
-            assert!(gap <= before.max(ms(60)), "{id:?} saw a gap of {gap:?}");
-        }
+        assert_no_gap(&world, &orphans, before.max(ms(60)));
         world.run(Duration::from_secs(5));
         assert!(world.all_fed());
         world.assert_all_bit_identical();
@@ -205,14 +202,7 @@ fn standbys_need_no_tracker() {
         let orphans = below(&world, victim);
         world.kill(victim);
         world.run(ms(1500));
-        for id in orphans {
-            let gap = world.largest_gap(id);
-            assert!(
-                gap <= ms(350),
-                "{id:?} saw a gap of {gap:?}: {:?}",
-                world.nodes[&id].events
-            );
-        }
+        assert_no_gap(&world, &orphans, ms(350));
         let parents = |world: &World| -> Vec<_> {
             let ids = world.viewers().into_iter();
             ids.map(|id| (id, world.parent(id))).collect()

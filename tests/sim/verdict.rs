@@ -121,7 +121,7 @@ impl World {
         gaps.max().unwrap_or_default()
     }
 
-    /// Panics if any node below the root has changed its parent.
+    /// Panics if any node below the root has lost its parent. Moves to a better one are none.
     pub fn assert_nobody_moved(&self) {
         for id in self.viewers() {
             let place = &self.nodes[&id];

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::coturn::{self, Coturn};
 use crate::mesh::{Args, Broadcast, Node, tracker_with};
 use crate::nat::{Home, Internet, Router};
+use crate::network::available;
 use crate::process::Process;
+use crate::turn::skip;
 use crate::workspace::TempDir;
 use crate::{api, media, secs, stats};
 
@@ -43,8 +46,25 @@ impl Scattered {
         Self::with(Internet::new(), Args::default())
     }
 
+    /// The same with a TURN server, which the tracker offers; none where coturn or namespaces
+    /// cannot be had, which is noted.
+    pub fn with_turn() -> Option<(Self, Coturn)> {
+        let missing = match available() {
+            Err(reason) => Some(reason),
+            Ok(()) if !coturn::installed() => Some("coturn is not installed".to_owned()),
+            Ok(()) => None,
+        };
+        if let Some(reason) = missing {
+            skip(&reason);
+            return None;
+        }
+        let internet = Internet::new();
+        let coturn = Coturn::start(&internet);
+        Some((Self::with(internet, coturn.offer()), coturn))
+    }
+
     /// The same in this network, with these arguments besides.
-    pub fn with(internet: Internet, more: Args) -> Self {
+    fn with(internet: Internet, more: Args) -> Self {
         let started = (internet.middle).inside(|| tracker_with("[::]:0", more));
         let (tracker, address) = started;
         let port = address.rsplit(':').next().unwrap().to_owned();

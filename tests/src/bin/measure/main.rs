@@ -59,7 +59,10 @@ fn main() -> ExitCode {
         match word.as_str() {
             "--json" => json = words.next(),
             "--quick" => extent = QUICK,
-            "--ends" => ends = words.next().and_then(|count| count.parse().ok()),
+            "--ends" => match words.next().map(|count| count.parse()) {
+                Some(Ok(count)) => ends = Some(count),
+                _ => return usage("--ends takes a number"),
+            },
             _ => what.push(word),
         }
     }
@@ -69,10 +72,7 @@ fn main() -> ExitCode {
     let wants = |name: &str| what.iter().any(|w| w == name || w == "all");
     let known = ["joins", "delay", "hops", "heals", "leaves", "all"];
     if what.is_empty() || what.iter().any(|w| !known.contains(&w.as_str())) {
-        eprintln!(
-            "usage: measure joins|delay|hops|heals|leaves|all... [--quick] [--ends N] [--json FILE]"
-        );
-        return ExitCode::from(2);
+        return usage("what is to be measured?");
     }
     if cfg!(debug_assertions) {
         eprintln!("this is not a release build: the figures will be too large");
@@ -116,6 +116,14 @@ fn main() -> ExitCode {
         std::fs::write(&path, text).unwrap_or_else(|e| panic!("{path}: {e}"));
     }
     ExitCode::SUCCESS
+}
+
+fn usage(complaint: &str) -> ExitCode {
+    eprintln!("{complaint}");
+    eprintln!(
+        "usage: measure joins|delay|hops|heals|leaves|all... [--quick] [--ends N] [--json FILE]"
+    );
+    ExitCode::from(2)
 }
 
 fn report(what: &str, values: &[f64]) {
