@@ -1,5 +1,8 @@
 //! Lists the files of `web/` for `src/http/pages/assets.rs`, so that the binary carries them.
 
+#[path = "build/slim.rs"]
+mod slim;
+
 use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -29,13 +32,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         collect(&web.canonicalize()?, "", &mut files)?;
     }
     files.sort();
+    let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut table = "&[\n".to_owned();
-    for (name, path) in files {
+    for (name, mut path) in files {
+        if name.ends_with(".js") || name.ends_with(".css") {
+            let text = fs::read_to_string(&path)?;
+            path = out.join(name.replace('/', "-"));
+            fs::write(&path, slim::slim(&text, name.ends_with(".js")))?;
+        }
         writeln!(table, "    ({name:?}, include_bytes!({path:?})),")?;
     }
     table.push_str("]\n");
-    let out = PathBuf::from(env::var("OUT_DIR")?).join("assets.rs");
-    fs::write(out, table)?;
+    fs::write(out.join("assets.rs"), table)?;
     Ok(())
 }
 

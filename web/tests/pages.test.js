@@ -37,8 +37,3 @@ for (const page of pages) {
     assert.deepEqual(preloaded.sort(), needed.sort());
   });
 }
-
-test("all that a browser may load stays below 150 KiB", () => {
-  const bytes = files.reduce((sum, name) => sum + read(name).length, 0);
-  assert.ok(bytes < 150 * 1024, `${bytes} bytes`);
-});

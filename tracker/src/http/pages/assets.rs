@@ -52,3 +52,39 @@ fn media_type(name: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+#[cfg(test)]
+#[path = "../../../build/slim.rs"]
+mod slim;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Most bytes that a browser may load of all pages together, before compression.
+    const HEAVIEST: usize = 150 * 1024;
+
+    #[test]
+    fn all_pages_together_are_light() {
+        let bytes: usize = FILES.iter().map(|(_, body)| body.len()).sum();
+        assert!(bytes < HEAVIEST, "{bytes} bytes");
+    }
+
+    #[test]
+    fn what_only_authors_read_is_left_out() {
+        let script = "/**\n * Adds.\n * @param {number} a\n */\nfunction f(a) {\n  // why\n  \
+            /** @type {A} */ (a).b = \"// no\"; // after\n  return `${a}`;\n}\n";
+        let left = "\n\n\n\nfunction f(a) {\n\n/** @type {A} */ (a).b = \"// no\"; // after\n\
+            return `${a}`;\n}\n";
+        assert_eq!(slim::slim(script, true), left);
+        let style = "/* one */\na {\n  background: url(\n    //b/c);\n}\n";
+        let left = "\na {\nbackground: url(\n//b/c);\n}\n";
+        assert_eq!(slim::slim(style, false), left);
+    }
+
+    #[test]
+    fn text_over_several_lines_stays_as_it_is() {
+        let script = "  // one\n  const text = `\n    // two\n`;\n";
+        assert_eq!(slim::slim(script, true), script);
+    }
+}
