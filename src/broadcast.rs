@@ -149,6 +149,10 @@ pub struct Broadcast {
     info: Option<SignedStreamInfo>,
     started: Option<Instant>,
     root: Option<Root>,
+    /// It played, and its root is gone or has no media yet: it is said to be away.
+    away: bool,
+    /// When anybody reported last that media comes.
+    flows_at: Option<Instant>,
     offline_since: Option<Instant>,
     tree: Tree,
     members: BTreeMap<NodeId, Member>,
@@ -267,7 +271,7 @@ impl Broadcast {
 
     /// Whether it plays.
     pub fn state(&self) -> StreamState {
-        self.state
+        self.told_state()
     }
 
     /// Whether the front page may show it.

@@ -335,9 +335,16 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// connection probably died without a word.
 pub const SESSION_TAKEOVER: Duration = Duration::from_secs(2);
 
-/// How long a tree stands without its root's session: a reconnection after a dropped WebSocket,
-/// lease included, takes less.
-pub const ROOT_GRACE: Duration = Duration::from_secs(5);
+/// How long a tree stands without its root: a process that is started again, or a machine that is.
+pub const ROOT_GRACE: Duration = Duration::from_secs(30);
+
+/// How long after its root's session ended a stream is said to be away: most broken connections are
+/// back by then.
+pub const ROOT_AWAY: Duration = Duration::from_millis(1000);
+
+/// How long after the last report of media a stream is said to be away whose root's session ended, if
+/// no child of the root has lost it: media does not need that session. Two reports and some jitter.
+pub const MEDIA_SEEN: Duration = Duration::from_millis(2500);
 
 /// How long the place of a peer is kept whose session ended: a reconnection. After that its
 /// parent is told to let it go, early enough that whoever needs the slot has it within 2 s.

@@ -73,6 +73,8 @@ pub struct Peer {
     due: Option<Instant>,
     /// Whether this tracker or one before it knew the stream.
     stream_known: bool,
+    /// The tracker says that the root is away: the whole tree has nothing, and no other parent would.
+    away: bool,
     heals: u32,
     ever_attached: bool,
     left: bool,
@@ -103,6 +105,7 @@ impl Peer {
             readmission_at: None,
             due: None,
             stream_known: false,
+            away: false,
             heals: 0,
             ever_attached: false,
             left: false,
@@ -161,6 +164,7 @@ impl Peer {
             attempt.heard(now);
             return false;
         }
+        self.away = false;
         let resumes = !attempt.delivering;
         let first = attempt.media(now);
         if attempt.standby {

@@ -120,6 +120,8 @@ pub struct Counters {
     pub streams_waiting: usize,
     /// Streams that play.
     pub streams_live: usize,
+    /// Streams that played and whose root is away.
+    pub streams_away: usize,
     /// Streams that are remembered as offline.
     pub streams_offline: usize,
     /// Sessions that introduced themselves, in the order of [`PeerClass::ALL`].
@@ -243,6 +245,7 @@ impl<R: Rng> Tracker<R> {
                 StreamState::Waiting => counters.streams_waiting += 1,
                 StreamState::Live => counters.streams_live += 1,
                 StreamState::Offline => counters.streams_offline += 1,
+                StreamState::Away => counters.streams_away += 1,
             }
             let (viewers, waiting) = broadcast.counts();
             counters.viewers += u64::from(viewers);

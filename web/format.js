@@ -80,6 +80,7 @@ export function words(view) {
       return playing(view, offline);
     case "healing":
       if (offline) return ended({ covers: false });
+      if (isAway(view)) return away({ covers: false });
       return say("busy", "Reconnecting", "Finding a new branch", "The picture continues in a moment.", {
         covers: false,
       });
@@ -107,6 +108,7 @@ export function words(view) {
 /** @param {PeerView} view @param {boolean} offline */
 function waiting(view, offline) {
   if (offline) return ended({});
+  if (isAway(view)) return away({});
   if (view.detail === "full") {
     const ahead = view.ahead > 0 ? `${plural(view.ahead, "viewer")} ahead of you. ` : "You are next. ";
     return say("calm", "Waiting", "Every place in the tree is taken", `${ahead}You are let in by itself.`);
@@ -125,6 +127,7 @@ function waiting(view, offline) {
 /** @param {PeerView} view @param {boolean} offline */
 function starting(view, offline) {
   if (offline) return ended({});
+  if (isAway(view)) return away({});
   if (view.undecoded) {
     return say(
       "bad",
@@ -142,6 +145,7 @@ function starting(view, offline) {
 /** @param {PeerView} view @param {boolean} offline */
 function playing(view, offline) {
   if (view.stalled && offline) return ended({ covers: false });
+  if (view.stalled && isAway(view)) return away({ covers: false });
   if (view.stalled && view.upstreamHealing) {
     return say("busy", "Healing", "A branch above you is healing", "The picture continues in a moment.", {
       covers: false,
@@ -160,8 +164,14 @@ function playing(view, offline) {
 }
 
 /** @param {Partial<Words>} more */
-const ended = (more) =>
-  say("calm", "Offline", "The broadcast is offline", "It goes on here by itself when it returns.", more);
+const ended = (more) => say("calm", "Offline", "The broadcast is over", "A later one begins here by itself.", more);
+
+/** @param {PeerView} view */
+const isAway = (view) => view.status?.state === "away";
+
+/** @param {Partial<Words>} more */
+const away = (more) =>
+  say("calm", "Away", "The broadcaster is away", "It goes on here by itself when it returns.", more);
 
 /** @param {string | null} code */
 function refused(code) {

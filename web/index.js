@@ -40,12 +40,13 @@ function makeCard(stream) {
 const STATES = /** @type {Record<string, [string, string]>} */ ({
   live: ["Live", "good"],
   waiting: ["Starting soon", "busy"],
+  away: ["Away", "calm"],
   offline: ["Offline", "calm"],
 });
 
 /** @param {Listed[]} streams */
 function show(streams) {
-  const order = { live: 0, waiting: 1, offline: 2 };
+  const order = { live: 0, away: 1, waiting: 2, offline: 3 };
   const rank = (/** @type {string} */ state) => order[/** @type {keyof typeof order} */ (state)] ?? 3;
   streams.sort((a, b) => rank(a.state) - rank(b.state) || b.viewers - a.viewers);
   const names = new Set(streams.map(({ stream }) => stream));

@@ -122,7 +122,7 @@ const iceServer = record({
 const streamStatus = record({
   stream: text(52),
   title: text(200),
-  state: word(/** @type {const} */ (["waiting", "live", "offline"])),
+  state: word(/** @type {const} */ (["waiting", "live", "offline", "away"])),
   viewers: count,
   waiting: count,
   info: optional(signedInfo),

@@ -251,7 +251,7 @@ impl Session {
             PeerEvent::Failed(reason) => bail!("{reason}"),
             PeerEvent::Refused(reason) => tracing::warn!("{reason}"),
             PeerEvent::Waiting { reason, ahead } => match reason {
-                WaitReason::NoMedia => tracing::info!("waiting for the broadcast to begin"),
+                WaitReason::NoMedia => tracing::info!("waiting for the broadcaster"),
                 WaitReason::Full => tracing::info!("the tree is full: waiting, {ahead} ahead"),
                 _ => tracing::info!("waiting for a parent that can be reached"),
             },

@@ -32,6 +32,7 @@ pub async fn run(options: Viewer, verb: &'static str) -> anyhow::Result<()> {
     };
     let mut session = Session::start(&options.node, setup).await?;
     let mut was_live = false;
+    let mut away = false;
     let ended = loop {
         let happened = tokio::select! {
             happened = session.next() => happened,
@@ -43,13 +44,25 @@ pub async fn run(options: Viewer, verb: &'static str) -> anyhow::Result<()> {
         match happened {
             Err(error) => break Err(error),
             Ok(Happened::Stop) => break Ok(()),
-            Ok(Happened::Stream(StreamState::Live)) => was_live = true,
+            Ok(Happened::Stream(StreamState::Away)) if !away => {
+                tracing::info!(
+                    "the broadcaster is away; the stream goes on by itself when it returns"
+                );
+                away = true;
+            }
+            Ok(Happened::Stream(StreamState::Live)) => {
+                if std::mem::take(&mut away) {
+                    tracing::info!("the broadcaster is back");
+                }
+                was_live = true;
+            }
             Ok(Happened::Stream(StreamState::Offline)) if was_live => {
-                tracing::info!("the broadcast has ended");
+                tracing::info!("the broadcast is over");
                 if recording.is_some() {
                     break Ok(());
                 }
                 was_live = false;
+                away = false;
             }
             Ok(_) => {}
         }

@@ -48,6 +48,9 @@ impl Broadcast {
             self.views.figures_changed = true;
         }
         member.reported = children;
+        if report.received > 0 {
+            self.flows_at = Some(now);
+        }
         let refused = member.full_until.take().is_some();
         let taken = self.strangers_below(node);
         self.tree

@@ -244,6 +244,9 @@ impl Broadcast {
     /// The place for a waiting peer, or why there is none.
     fn choose(&self, now: Instant, node: NodeId, rng: &mut impl Rng) -> Result<Choice, WaitReason> {
         let member = self.members.get(&node).ok_or(WaitReason::Full)?;
+        if self.waits_for_root(now, member) {
+            return Err(WaitReason::Full);
+        }
         // Others wait for what hangs below it; one alone leaves the kept slots to those.
         let heals = self.tree.children(member.handle).next().is_some();
         let kept = self.keep_last_until.is_some_and(|until| now < until);
@@ -426,7 +429,7 @@ impl Broadcast {
     /// Tells a waiting peer why and behind how many.
     fn tell_waiting(&mut self, turn: Turn) {
         let ahead = self.queue.ahead(turn);
-        let live = self.state == StreamState::Live;
+        let live = self.state == StreamState::Live && !self.away;
         let Some(waiting) = self.queue.waiting.get_mut(&turn) else {
             return;
         };
@@ -446,7 +449,7 @@ impl Broadcast {
 
     /// Tells everybody their new place in the queue, not too often.
     pub(super) fn tell_positions(&mut self, now: Instant) {
-        if self.queue.waiting.is_empty() || self.state != StreamState::Live {
+        if self.queue.waiting.is_empty() || self.state != StreamState::Live || self.away {
             self.queue.positions_due = None;
             return;
         }

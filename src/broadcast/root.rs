@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use super::member::Member;
 use super::status::Status;
 use super::{Arrival, Broadcast, BroadcastCounters, Timer};
-use crate::id::{NodeId, StreamId};
-use crate::limits::{PROVEN_AGE, RENEWAL, ROOT_GRACE};
+use crate::id::{LinkKey, NodeId, StreamId};
+use crate::limits::{MEDIA_SEEN, PROVEN_AGE, RENEWAL, ROOT_AWAY, ROOT_GRACE};
 use crate::tree::{Round, Tree};
 use crate::wire::announcement::SignedStreamInfo;
 use crate::wire::tracker::{ErrorCode, IceServer, Publish, ServerMessage, StreamState};
@@ -13,8 +14,8 @@ use crate::wire::tracker::{ErrorCode, IceServer, Publish, ServerMessage, StreamS
 #[derive(Debug)]
 pub(super) struct Root {
     node: NodeId,
-    /// Its session is gone: the tree stands until then.
-    lost_until: Option<Instant>,
+    /// Since when its session is gone.
+    lost_at: Option<Instant>,
 }
 
 #[cfg(test)]
@@ -49,6 +50,8 @@ impl Broadcast {
             info: None,
             started: None,
             root: None,
+            away: false,
+            flows_at: None,
             offline_since: None,
             tree: Tree::new(),
             members: Default::default(),
@@ -76,7 +79,7 @@ impl Broadcast {
     /// # Errors
     /// [`PublishError`] says why not.
     pub fn may_publish(&self, node: &NodeId, publish: &Publish) -> Result<(), PublishError> {
-        let live = self.root.as_ref().filter(|root| root.lost_until.is_none());
+        let live = self.root.as_ref().filter(|root| root.lost_at.is_none());
         if live.is_some_and(|root| root.node != *node) {
             Err(PublishError::Busy)
         } else if publish.epoch < self.epoch {
@@ -86,8 +89,8 @@ impl Broadcast {
         }
     }
 
-    /// A node that has proven the stream's key becomes its root. The same node with the same
-    /// epoch continues; anything else begins a new tree.
+    /// A node that has proven the stream's key becomes its root. Whoever hung below another one before
+    /// it, or below an earlier process, keeps what hangs below itself and goes to the new root.
     ///
     /// # Errors
     /// As [`may_publish`](Self::may_publish).
@@ -98,25 +101,25 @@ impl Broadcast {
         publish: Publish,
     ) -> Result<(), PublishError> {
         self.may_publish(&arrival.node, &publish)?;
-        let continues = publish.epoch == self.epoch && self.is_root(&arrival.node);
         self.title = publish.title;
         self.listed = publish.listed;
         self.send(arrival.node, ServerMessage::Published);
-        if continues {
-            if let Some(root) = &mut self.root {
-                root.lost_until = None;
-            }
+        if let Some(root) = &mut self.root
+            && root.node == arrival.node
+        {
+            // A later epoch counts from its tracks on.
+            root.lost_at = None;
+            self.away &= self.info.is_none();
             if let Some(member) = self.members.get(&arrival.node) {
                 self.tree.set_slots(member.handle, arrival.slots);
             }
             self.review(now, arrival.node);
             self.tell_status(now);
+            self.queue.retell();
             return Ok(());
         }
         let follows = self.follows(&arrival.node);
-        if self.root.is_some() {
-            self.end(now);
-        }
+        self.replace_root(now);
         if self.members.contains_key(&arrival.node) {
             self.leave(now, arrival.node);
         }
@@ -125,7 +128,7 @@ impl Broadcast {
         self.offline_since = None;
         self.root = Some(Root {
             node: arrival.node,
-            lost_until: None,
+            lost_at: None,
         });
         let handle = self.enter(now, arrival);
         // A peer that was just inserted has no parent, so this does not fail.
@@ -133,6 +136,25 @@ impl Broadcast {
         self.tell_status(now);
         self.follow(arrival.node, follows);
         Ok(())
+    }
+
+    /// The root that is lost gives way to another. Its children hear that at once.
+    fn replace_root(&mut self, now: Instant) {
+        let Some(root) = self.root.take() else {
+            return;
+        };
+        let below = self.members.iter().filter_map(|(&child, member)| {
+            let edge = member.edge.as_ref().filter(|e| e.parent == root.node)?;
+            let link = edge.link?;
+            Some(LinkKey { child, link })
+        });
+        let below: Vec<LinkKey> = below.collect();
+        for link in below {
+            self.send(link.child, ServerMessage::Release { link });
+        }
+        self.depart(now, root.node, false);
+        self.away = self.info.take().is_some() || self.away;
+        self.renewed_until = Some(now + RENEWAL);
     }
 
     /// The root describes its tracks.
@@ -165,7 +187,8 @@ impl Broadcast {
         self.info = Some(signed);
         if self.state != StreamState::Live {
             self.state = StreamState::Live;
-            self.started = Some(now);
+            self.away = false;
+            self.started.get_or_insert(now);
             self.keep_last_slot(now);
             self.queue.retell();
         }
@@ -184,18 +207,47 @@ impl Broadcast {
 
     /// Whether the root's session is gone.
     pub(super) fn root_is_lost(&self) -> bool {
-        self.root_deadline().is_some()
+        self.root_lost_at().is_some()
     }
 
+    /// Whether there is nobody to feed this one before the root is back: it hung below the root itself, or
+    /// it is new. What another that heals might find is still worth a try.
+    pub(super) fn waits_for_root(&self, now: Instant, member: &Member) -> bool {
+        let Some(root) = self.tree.root().filter(|_| self.root_is_lost()) else {
+            return false;
+        };
+        let heals = member.attempt.as_ref().is_some_and(|a| a.heals);
+        (self.away && !heals) || member.avoids(root, now, false)
+    }
+
+    fn root_lost_at(&self) -> Option<Instant> {
+        self.root.as_ref().and_then(|root| root.lost_at)
+    }
+
+    /// When the root's absence has its next consequence.
     pub(super) fn root_deadline(&self) -> Option<Instant> {
-        self.root.as_ref().and_then(|root| root.lost_until)
+        let lost_at = self.root_lost_at()?;
+        Some(if self.away {
+            lost_at + ROOT_GRACE
+        } else {
+            self.away_at(lost_at)
+        })
+    }
+
+    /// When the stream is to be called away.
+    fn away_at(&self, lost_at: Instant) -> Instant {
+        let root = self.tree.root().and_then(|root| self.tree.get(root));
+        let alone = root.is_none_or(|root| root.used() == 0);
+        let flows_at = self.flows_at.filter(|_| !alone);
+        let seen = flows_at.map_or(lost_at, |at| at + MEDIA_SEEN);
+        seen.max(lost_at + ROOT_AWAY).min(lost_at + ROOT_GRACE)
     }
 
     pub(super) fn root_session_lost(&mut self, now: Instant) {
         let Some(root) = &mut self.root else {
             return;
         };
-        root.lost_until = Some(now + ROOT_GRACE);
+        root.lost_at = Some(now);
         let node = root.node;
         self.views.forget(&node);
         if let Some(member) = self.members.get_mut(&node) {
@@ -210,8 +262,15 @@ impl Broadcast {
     }
 
     pub(super) fn tick_root(&mut self, now: Instant) {
-        if self.root_deadline().is_some_and(|until| until <= now) {
+        let Some(lost_at) = self.root_lost_at() else {
+            return;
+        };
+        if now >= lost_at + ROOT_GRACE {
             self.end(now);
+        } else if !self.away && now >= self.away_at(lost_at) {
+            self.away = true;
+            self.tell_status(now);
+            self.queue.retell();
         }
     }
 
@@ -225,6 +284,7 @@ impl Broadcast {
         self.members.remove(&root.node);
         self.views.forget(&root.node);
         self.state = StreamState::Offline;
+        self.away = false;
         self.offline_since = Some(now);
         self.info = None;
         self.started = None;

@@ -23,10 +23,18 @@ impl Broadcast {
         StreamStatus {
             stream: self.stream,
             title: self.title.clone(),
-            state: self.state,
+            state: self.told_state(),
             viewers,
             waiting,
             info: self.info.clone(),
+        }
+    }
+
+    pub(super) fn told_state(&self) -> StreamState {
+        if self.away {
+            StreamState::Away
+        } else {
+            self.state
         }
     }
 
@@ -34,7 +42,7 @@ impl Broadcast {
     pub fn counts(&self) -> (u32, u32) {
         let waiting = match self.state {
             StreamState::Live => self.queue.unfed() as u32,
-            StreamState::Waiting | StreamState::Offline => 0,
+            StreamState::Waiting | StreamState::Offline | StreamState::Away => 0,
         };
         (self.tree.attached().saturating_sub(1), waiting)
     }

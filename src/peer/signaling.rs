@@ -291,6 +291,7 @@ impl Peer {
             return;
         }
         self.stream_known = true;
+        self.away = status.state == StreamState::Away;
         // Only members are told, so the tracker has taken this node back; it is asked again if a
         // later session is not.
         if self.readmission_at.take().is_some() {

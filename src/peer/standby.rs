@@ -93,6 +93,7 @@ impl Peer {
         let deep = self.depth().is_some_and(|depth| depth >= 2);
         let fed = self.upstream.feeding.as_ref().is_some_and(|f| f.delivering);
         deep && fed
+            && !self.away
             && self.session.is_ready()
             && self.upstream.standby.is_none()
             && self.upstream.coming.is_none()

@@ -46,10 +46,11 @@ impl Peer {
     pub(super) fn suspicion(&self) -> Option<(Instant, Why)> {
         let feeding = self.upstream.feeding.as_ref().filter(|f| f.delivering)?;
         let heard = feeding.liveness()?.last_heard();
+        let healing = feeding.healing_at().filter(|_| !self.away);
         [
             Some((heard + self.standby.patience, Why::Silent)),
             feeding.starves_at().map(|at| (at, Why::Starved)),
-            feeding.healing_at().map(|at| (at, Why::Healing)),
+            healing.map(|at| (at, Why::Healing)),
         ]
         .into_iter()
         .flatten()
@@ -144,7 +145,9 @@ impl Peer {
                 self.promote(now, lost);
             }
             _ => {
-                self.drop_standby(Some(LostReason::Starved));
+                // Where the whole tree heals, it is not to blame.
+                let reason = (trial.why != Why::Healing).then_some(LostReason::Starved);
+                self.drop_standby(reason);
                 self.want_standby(now + STANDBY_DELAY);
                 self.standby_failed(now, trial.why);
             }

@@ -41,6 +41,17 @@ fn a_page_waits_for_the_show_and_survives_its_end() {
     let title = "document.getElementById('title').textContent";
     assert_eq!(page.browser.evaluate(title), "The evening show");
 
+    // Its process dies and is started again: the page resumes.
+    root.process.kill();
+    page.wait_for_stream("away", secs(5));
+    let note = "document.querySelector('.note').textContent";
+    wait_for("word of the broadcaster's absence", secs(5), || {
+        (page.browser.evaluate(note) == "The broadcaster is away").then_some(())
+    });
+    let before = page.frames().len();
+    let mut root = Broadcast::start(&directory, args());
+    page.wait_for_frames(before + 30, secs(10));
+
     assert_eq!(root.process.interrupt(), Some(0));
     page.wait_for_stream("offline", secs(10));
     let before = page.frames().len();

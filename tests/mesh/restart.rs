@@ -1,6 +1,6 @@
 //! Programs that end and come back at the same port.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 
 use banyan_tests::mesh::{Args, Broadcast, Node, keygen, tracker};
 use banyan_tests::turn::take_turn;
@@ -11,6 +11,11 @@ use banyan_tests::{media, packet_log, secs, stats};
 fn free_udp_port() -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()
+}
+
+fn free_tcp_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 #[test]
@@ -34,33 +39,103 @@ fn a_node_that_crashed_comes_back_at_its_port() {
     assert_eq!(packet_log::missing(&second.packet_log()), []);
 }
 
-#[test]
-fn viewers_go_on_when_the_broadcast_is_restarted() {
-    let _turn = take_turn();
+/// A broadcast of one slot with a relay, and a viewer below that, whose root process is killed and
+/// started again.
+fn restart_the_root(away: u64, embedded: bool) {
     let directory = TempDir::new();
-    let (_tracker, tracker) = tracker("127.0.0.1:0");
+    let tracker = (!embedded).then(|| tracker("127.0.0.1:0"));
     let key = directory.join("stream.key");
     keygen(&key);
     let udp = format!("127.0.0.1:{}", free_udp_port());
+    let listen = format!("127.0.0.1:{}", free_tcp_port());
     let args = || {
-        Args::of(["broadcast".into(), media::clip_mp4().into_os_string()])
+        let args = Args::of(["broadcast".into(), media::clip_mp4().into_os_string()])
             .flag("--loop")
             .with("--udp", &udp)
-            .with("--tracker", &tracker)
-            .with("--key", &key)
+            .with("--max-children", "1")
+            .with("--key", &key);
+        match &tracker {
+            Some((_, url)) => args.with("--tracker", url),
+            None => args
+                .with("--tracker-listen", &listen)
+                .with("--tracker-stun", "127.0.0.1:0"),
+        }
     };
     let mut root = Broadcast::start(&directory, args());
     let link = root.link.clone();
-    let viewer = Node::relay(&directory, "viewer", &link, 2);
-    viewer.wait_for_media(secs(10));
+    let mut relay = Node::relay(&directory, "relay", &link, 2);
+    relay.wait_for_media(secs(10));
+    let mut viewer = Node::relay(&directory, "viewer", &link, 0);
+    let before = viewer.wait_for_media(secs(10));
     root.process.kill();
+    std::thread::sleep(secs(away));
+    if !embedded {
+        let word = "the broadcaster is away";
+        assert!(
+            viewer.process.stderr().contains(word),
+            "{}",
+            viewer.process.stderr()
+        );
+    }
 
     let root = Broadcast::start(&directory, args());
     assert_eq!(root.link, link, "the key file keeps the link");
-    let before = viewer.newest_stats().packets();
-    stats::wait_until(&viewer.stats, "media of the second life", secs(15), |s| {
-        s.parent.is_some() && s.packets() > before + 100
-    });
+    // A tracker that is away is called again after up to 5 s.
+    let patience = if embedded { 12 } else { 4 };
+    for node in [&relay, &viewer] {
+        let seen = node.newest_stats().packets();
+        let what = "media of the second life";
+        stats::wait_until(&node.stats, what, secs(patience), |s| {
+            s.parent.is_some() && s.packets() > seen + 100
+        });
+    }
+    let after = viewer.newest_stats();
+    assert_eq!(after.depth, Some(2));
+    assert_eq!(
+        (&after.parent, after.heals),
+        (&before.parent, 0),
+        "it kept its parent"
+    );
+    assert!(relay.process.is_running() && viewer.process.is_running());
+}
+
+#[test]
+fn viewers_go_on_when_the_broadcast_is_killed_and_started_again() {
+    let _turn = take_turn();
+    restart_the_root(2, false);
+}
+
+#[test]
+fn viewers_go_on_when_the_broadcast_was_away_for_20_seconds() {
+    let _turn = take_turn();
+    restart_the_root(20, false);
+}
+
+#[test]
+fn viewers_go_on_when_the_broadcast_and_the_tracker_inside_are_started_again() {
+    let _turn = take_turn();
+    restart_the_root(3, true);
+}
+
+#[test]
+fn a_broadcast_that_stays_away_is_over_after_half_a_minute() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let (_tracker, tracker) = tracker("127.0.0.1:0");
+    let args = Args::of(["broadcast".into(), media::clip_mp4().into_os_string()])
+        .flag("--loop")
+        .with("--udp", "127.0.0.1:0")
+        .with("--tracker", &tracker)
+        .with("--key", directory.join("stream.key"));
+    let mut root = Broadcast::start(&directory, args);
+    let mut recorder = Node::recorder(&directory, "recorder", &root.link, 0);
+    recorder.wait_for_media(secs(10));
+    root.process.kill();
+    std::thread::sleep(secs(25));
+    assert!(recorder.process.is_running(), "it waits");
+    assert_eq!(recorder.process.wait(secs(10)), Some(0));
+    let log = recorder.process.stderr();
+    assert!(log.contains("the broadcast is over"), "{log}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod losing_a_parent;
 mod moving;
 mod other_tracks;
 mod packets;
+mod root_away;
 mod standby;
 mod tracker_away;
 mod waiting;

@@ -143,6 +143,7 @@ pub struct World {
     pub stream: StreamId,
     /// Its root.
     pub root: NodeId,
+    key: SigningKey,
     playing: bool,
     /// The publisher gives nothing.
     pub paused: bool,
@@ -180,6 +181,7 @@ impl World {
             network: Network::default(),
             stream,
             root,
+            key: key.clone(),
             playing: false,
             paused: false,
         };
@@ -206,6 +208,20 @@ impl World {
         self.playing = true;
         self.schedule(Duration::ZERO, Happening::VideoFrame(0));
         self.schedule(Duration::ZERO, Happening::AudioFrame(0));
+    }
+
+    /// The root's process is started again, with the key of the one before and a later epoch.
+    pub fn restart_root(&mut self, slots: u16, epoch: u64) {
+        let root = NodeId::random(&mut self.rng);
+        let role = Role::Root {
+            key: Box::new(self.key.clone()),
+            epoch: Epoch(epoch),
+            title: "a virtual show".into(),
+            listed: true,
+        };
+        self.root = root;
+        self.place(root, slots, role);
+        self.run(Duration::from_millis(100));
     }
 
     /// The root tells the tracks of an epoch, whose numbers begin at `first_seq`.

@@ -37,7 +37,13 @@ test("every state has its words", () => {
   assert.equal(titles.size, states.length);
   assert.match(words({ ...view, state: "unplayable", detail: "AV1" }).title, /AV1/);
   assert.match(words({ ...view, state: "absent", detail: "unknown_stream" }).title, /No such stream/);
-  assert.match(words({ ...view, state: "absent", detail: "ended" }).title, /offline/);
+  assert.match(words({ ...view, state: "absent", detail: "ended" }).title, /is over/);
+  const away = { ...view.status, state: /** @type {const} */ ("away") };
+  assert.match(words({ ...view, state: "healing", status: away }).title, /broadcaster is away/);
+  assert.equal(words({ ...view, state: "healing", status: away }).covers, false);
+  assert.match(words({ ...view, state: "playing", stalled: true, status: away }).title, /broadcaster is away/);
+  assert.match(words({ ...view, state: "playing", status: away }).title, /Live/);
+  assert.match(words({ ...view, state: "waiting", detail: "no_media", status: away }).title, /is away/);
   assert.match(words({ ...view, state: "waiting", detail: "full", ahead: 2 }).text, /2 viewers ahead/);
 });
 

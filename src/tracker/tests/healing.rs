@@ -228,10 +228,61 @@ fn the_roots_session_may_drop_and_return_and_the_tree_stands() {
     let root = world.root(0, 2);
     assert_eq!(world.status().state, StreamState::Live);
     assert_eq!(world.parent_of(hub), Some(root.node));
-    let heard = world.read(child);
-    let live =
-        |m: &ServerMessage| matches!(m, ServerMessage::Stream(s) if s.state == StreamState::Live);
-    assert!(heard.iter().all(live), "{heard:?}");
+    let states = states(&mut world, child);
+    assert_eq!(states.last(), Some(&StreamState::Live));
+    assert!(!states.contains(&StreamState::Offline));
+}
+
+fn states(world: &mut World, client: Client) -> Vec<StreamState> {
+    let heard = world.read(client).into_iter();
+    let states = heard.filter_map(|message| match message {
+        ServerMessage::Stream(status) => Some(status.state),
+        _ => None,
+    });
+    states.collect()
+}
+
+#[test]
+fn a_root_that_lost_only_its_tracker_is_not_called_away() {
+    let (mut world, root) = World::live(2);
+    let (hub, _) = world.placed(1, 2);
+    let (child, _) = world.placed(2, 0);
+    world.inbox.clear();
+    world.disconnect(root);
+    let fed = [hub, child].map(|client| {
+        let mut report = world.bland_report(client);
+        report.received = 50;
+        (client, Some(report))
+    });
+    world.pass_reporting(ms(20_000), &fed);
+    let seen = states(&mut world, child);
+    assert!(seen.iter().all(|s| *s == StreamState::Live), "{seen:?}");
+}
+
+#[test]
+fn who_hung_below_a_lost_root_waits_for_it_and_whoever_comes_new() {
+    let (mut world, root) = World::live(2);
+    let (hub, _) = world.placed(1, 2);
+    let (other, _) = world.placed(2, 2);
+    world.disconnect(root);
+    world.join(hub, 2, lost(root.node, LostReason::Silent));
+    assert!(world.order(hub).is_none());
+    world.join(other, 2, lost(root.node, LostReason::Silent));
+    assert!(world.order(other).is_none());
+    world.pass(ms(1200), &[hub, other]);
+    let late = world.native(3, 0);
+    world.join(late, 1, None);
+    assert!(world.order(late).is_none());
+    assert_eq!(world.status().state, StreamState::Away);
+    let second = world.native(4, 2);
+    world.publish(second, 5);
+    world.go_live(second, 5);
+    for orphan in [hub, other] {
+        let order = world.order(orphan).unwrap();
+        assert_eq!(order.parent, second.node);
+        world.attach(orphan, order);
+    }
+    assert!(world.order(late).is_some());
 }
 
 #[test]
@@ -239,7 +290,9 @@ fn without_its_root_the_tree_is_dropped_after_the_grace() {
     let (mut world, root) = World::live(2);
     let (hub, _) = world.placed(1, 2);
     world.disconnect(root);
-    world.pass(ms(5100), &[hub]);
+    world.pass(ms(29_900), &[hub]);
+    assert!(!states(&mut world, hub).contains(&StreamState::Offline));
+    world.pass(ms(200), &[hub]);
     let heard = world.read(hub);
     let offline = |m: &ServerMessage| matches!(m, ServerMessage::Stream(s) if s.state == StreamState::Offline);
     assert!(heard.iter().any(offline));

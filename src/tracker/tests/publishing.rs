@@ -97,8 +97,8 @@ fn a_root_whose_session_is_gone_may_be_replaced_at_once() {
             _ => None,
         })
         .collect();
-    assert_eq!(states, [StreamState::Offline, StreamState::Waiting]);
-    world.join(viewer, 2, None);
+    assert_eq!(states, [StreamState::Away]);
+    world.join(viewer, 2, lost(root.node, LostReason::Closed));
     world.go_live(second, 2);
     assert_eq!(world.order(viewer).unwrap().parent, second.node);
 }

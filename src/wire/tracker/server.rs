@@ -141,7 +141,7 @@ pub struct IceServer {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WaitReason {
-    /// The broadcast has not begun.
+    /// The broadcast has not begun, or its root is away.
     NoMedia,
     /// Every slot is taken.
     Full,
@@ -174,8 +174,10 @@ pub enum StreamState {
     Waiting,
     /// It plays.
     Live,
-    /// Its root is gone.
+    /// It is over.
     Offline,
+    /// It played, and its root is gone for a moment, or is back without media.
+    Away,
 }
 
 /// The tree around a peer: all of a small tree, else its path, siblings and children.

@@ -35,6 +35,7 @@ fn write_core(counters: &Counters, text: &mut Exposition) {
     )
     .sample(&[("state", "live")], counters.streams_live)
     .sample(&[("state", "waiting")], counters.streams_waiting)
+    .sample(&[("state", "away")], counters.streams_away)
     .sample(&[("state", "offline")], counters.streams_offline);
     let mut family = text.gauges(
         "peers",
