@@ -1,6 +1,6 @@
 /** Numbers and states in words for people. */
 
-/** @typedef {import("./peer.js").PeerView} PeerView */
+/** @typedef {import("./peer-contract.js").PeerView} PeerView */
 
 /** The short form of a node's name. @param {string} id */
 export const shortId = (id) => id.slice(0, 4);

@@ -4,22 +4,20 @@
  * that the whole of it runs in tests.
  */
 import { Attempt } from "./attempt.js";
+import { reportOf } from "./report.js";
+import { Standby } from "./standby.js";
 import { decodeInfo } from "./wire.js";
 
 /** @typedef {import("./wire.js").ServerMessage} ServerMessage */
-/** @typedef {import("./wire.js").ClientMessage} ClientMessage */
 /** @typedef {import("./wire.js").Lost} Lost */
 /** @typedef {import("./wire.js").LostReason} LostReason */
 /** @typedef {import("./wire.js").StreamStatus} StreamStatus */
-/** @typedef {import("./wire.js").SignedStreamInfo} SignedStreamInfo */
-/** @typedef {import("./wire.js").TreeUpdate} TreeUpdate */
 /** @typedef {import("./tracker-link.js").Welcome} Welcome */
-/** @typedef {import("./upstream.js").UpstreamEvents} UpstreamEvents */
-/** @typedef {import("./attempt.js").UpstreamLike} UpstreamLike */
 /** @typedef {import("./statistics.js").Sample} Sample */
+/** @typedef {import("./peer-contract.js").PeerState} PeerState */
+/** @typedef {import("./peer-contract.js").PeerView} PeerView */
+/** @typedef {import("./peer-contract.js").PeerWorld} PeerWorld */
 
-/** A connection that does not stand this long (ms) after its parent was named will not. */
-const CONNECT_TIMEOUT = 4000;
 /** A join that the tracker neither answers nor queues is said again after this long (ms). */
 const JOIN_TIMEOUT = 6000;
 /** Picture data that arrives this long (ms) and never becomes a picture is worth a word. */
@@ -37,58 +35,14 @@ const OFFER_AGE = 60_000;
 const ADOPTION = 5000;
 /** How long (ms) to wait after the tracker said it has no room or did not understand. */
 const REFUSED_RETRY = 8000;
-
-/**
- * What the peer is doing:
- * - `connecting` to the tracker, for the first time or again without a picture
- * - `joining`: asked for a parent
- * - `waiting`: the tracker lets us in as soon as it can
- * - `linking`: connecting to the parent
- * - `starting`: connected, no picture yet
- * - `playing`
- * - `healing`: lost the parent, the old picture stays while the next one is found
- * - `absent`: no such stream, or it has ended; asked for again by itself
- * - `unplayable`: this browser lacks the codec
- * - `refused`: the tracker will not serve us; tried again later unless `final`
- * @typedef {"connecting" | "joining" | "waiting" | "linking" | "starting" | "playing" | "healing" | "absent" | "unplayable" | "refused"} PeerState
- */
-
-/**
- * All that a page shows about the peer.
- * @typedef {object} PeerView
- * @property {PeerState} state
- * @property {boolean} trackerUp
- * @property {string | null} detail for `waiting` the wait reason, for `unplayable` the codec, for `absent` and `refused` the tracker's error code
- * @property {boolean} final whether nothing more happens by itself
- * @property {number} ahead peers let in before us
- * @property {StreamStatus | null} status
- * @property {string} node
- * @property {string | null} parent
- * @property {number | null} depth
- * @property {number | null} link
- * @property {number | null} delayMs
- * @property {number | null} rttMs
- * @property {boolean} sourceIdle the broadcaster has paused
- * @property {boolean} upstreamHealing a node above us changes its parent
- * @property {boolean} stalled no media for a while although the parent lives
- * @property {boolean} undecoded media comes but no picture
- * @property {number} heals parents lost after they had served us
- * @property {number} lossPermille over the last report interval
- * @property {Sample | null} sample
- */
-
-/**
- * @typedef {object} PeerWorld
- * @property {import("./clock.js").Clock} clock
- * @property {(message: ClientMessage) => void} send to the tracker; dropped while the line is down
- * @property {() => void} redial hang up on the tracker and call again as another node
- * @property {(node: string, events: UpstreamEvents) => UpstreamLike} upstream
- * @property {() => string} newNode
- * @property {(info: SignedStreamInfo) => string | null} unplayable the codec this browser lacks
- * @property {(stream: MediaStream, link: number) => void} media show this; say `shown(link)` when its first picture is up
- * @property {(update: TreeUpdate) => void} tree
- * @property {() => void} changed the view has changed
- */
+/** A page that shows no picture of what it decodes since this long (ms) is in the background. */
+const UNSEEN = 1500;
+/** The old parent feeds until the new one's picture is up, or for this long (ms) from the new link's
+ * standing on, shorter than its reservation; one that leaves, for as long from then on. */
+const HANDOVER = 3500;
+const LEAVING = 1800;
+/** Time (ms) from the loss of a standby to asking for another. */
+const STANDBY_RETRY = 5000;
 
 export class Peer {
   /** @param {string} stream @param {PeerWorld} world */
@@ -113,18 +67,31 @@ export class Peer {
     this.links = 0;
     /** The attempt that is being made or that feeds us. @type {Attempt | null} */
     this.current = null;
-    /** Whose picture is still on screen while `current` is not. @type {Attempt | null} */
+    /** Whose picture is still on screen while `current` is not; it may feed on. @type {Attempt | null} */
     this.previous = null;
+    this.standby = new Standby({
+      clock: world.clock,
+      stream,
+      send: (message) => world.send(message),
+      attempt: () => this.#make(true),
+      servers: () => this.terms?.ice_servers ?? [],
+      feeding: () => this.feeding,
+      free: () => this.trackerUp && this.member && this.current !== null && this.current === this.feeding,
+      prepare: ({ upstream, link }) => world.media(upstream.stream, link),
+      dismiss: ({ link }) => world.dismiss(link),
+      promote: (attempt, lost, shown) => this.#promote(attempt, lost, shown),
+      failed: (why, lost) => this.#noStandby(why, lost),
+    });
     /** What the next join says was lost. @type {Lost | null} */
     this.lost = null;
     this.failures = 0;
     this.heals = 0;
     this.lossPermille = 0;
     this.nodeRetries = 0;
+    /** The newest of the tracker's orders about this page. */
+    this.obeyed = 0;
     /** @type {() => void} */
     this.cancelRetry = () => {};
-    /** @type {() => void} */
-    this.cancelDeadline = () => {};
     /** @type {() => void} */
     this.cancelReports = () => {};
   }
@@ -138,10 +105,17 @@ export class Peer {
   /** Leaves for good. */
   stop() {
     this.world.send("leave");
+    this.standby.forget();
     this.#discard();
-    this.previous?.upstream?.close();
+    this.previous?.close();
     this.previous = null;
     this.cancelReports();
+  }
+
+  /** The link whose parent feeds this page, if one does. */
+  get feeding() {
+    if (this.current?.connected && !this.previous?.kept) return this.current;
+    return this.previous?.kept ? this.previous : null;
   }
 
   /** Tries again although nothing would have happened by itself. */
@@ -154,8 +128,8 @@ export class Peer {
 
   /** @returns {PeerView} */
   view() {
-    const fed = this.current?.connected ? this.current : null;
-    const delay = fed?.upstream?.flows ? fed.upstream.delayMs : null;
+    const fed = this.feeding;
+    const delay = fed?.upstream.flows ? fed.upstream.delayMs : null;
     return {
       state: this.state,
       trackerUp: this.trackerUp,
@@ -165,13 +139,14 @@ export class Peer {
       status: this.status,
       node: this.node,
       parent: fed?.parent ?? null,
+      standby: this.standby.ready?.parent ?? null,
       depth: fed?.depth ?? null,
       link: fed?.link ?? null,
       delayMs: delay,
-      rttMs: fed?.upstream?.rtt ?? null,
-      sourceIdle: fed?.sourceIdle ?? false,
-      upstreamHealing: fed?.healing ?? false,
-      stalled: (fed?.upstream?.stillMs ?? 0) > 1500,
+      rttMs: fed?.upstream.rtt ?? null,
+      sourceIdle: fed?.upstream.remote.source_idle ?? false,
+      upstreamHealing: fed?.upstream.remote.healing ?? false,
+      stalled: (fed?.upstream.stillMs ?? 0) > 1500,
       undecoded: fed !== null && this.#undecoded(fed),
       heals: this.heals,
       lossPermille: this.lossPermille,
@@ -189,7 +164,7 @@ export class Peer {
     this.cancelReports();
     const interval = Math.max(250, terms.report_interval_ms);
     this.cancelReports = this.world.clock.every(interval, () => this.#report());
-    if (this.current?.connected) {
+    if (this.feeding) {
       // Whoever still has its parent only says so, and the tracker takes the edge as it is.
       this.#report();
       this.world.changed();
@@ -203,7 +178,7 @@ export class Peer {
     this.trackerUp = false;
     this.member = false;
     this.cancelReports();
-    if (!this.current?.connected) {
+    if (!this.#restore() && !this.current?.connected) {
       this.#discard();
       if (!this.final) this.#become(this.previous ? "healing" : "connecting");
     }
@@ -217,28 +192,22 @@ export class Peer {
       case "waiting":
         this.#belong();
         if (!current || current.connected) return;
-        this.cancelDeadline();
+        current.cancelDeadline();
         this.ahead = message.body.ahead;
         this.detail = message.body.reason;
-        if (this.state !== "healing") this.#become("waiting", message.body.reason);
+        if (!this.previous) this.#become("waiting", message.body.reason);
         this.world.changed();
         return;
       case "assigned":
         this.#belong();
-        if (this.#ours(message.body.link)) this.#assigned(message.body);
-        return;
-      case "answer":
-        if (!this.#ours(message.body.link) || !current?.parent || current.answered) return;
-        current.answered = true;
-        void current.upstream?.answer(message.body.sdp);
-        return;
-      case "candidate":
-        if (this.#ours(message.body.link)) current?.upstream?.candidate(message.body.candidate);
-        return;
+        break;
       case "stream":
         if (message.body.stream !== this.stream) return;
         this.#belong();
         this.#status(message.body);
+        return;
+      case "move":
+        this.#move(message.body.generation);
         return;
       case "tree":
         this.world.tree(message.body);
@@ -248,16 +217,29 @@ export class Peer {
         return;
       default:
     }
+    if (!("link" in message.body)) return;
+    if (this.standby.attempt?.is(message.body.link)) return this.standby.heard(message);
+    if (!current?.is(message.body.link)) {
+      if (message.tag === "release" && this.previous?.is(message.body.link)) this.#lostKept();
+      return;
+    }
+    if (message.tag === "assigned") this.#assigned(message.body);
+    else if (message.tag === "answer") current.answer(message.body.sdp);
+    else if (message.tag === "candidate") current.upstream.candidate(message.body.candidate);
+    else if (message.tag === "release") this.#released(current);
   }
 
   /** The first picture of `link` is on screen. @param {number} link */
   shown(link) {
+    this.standby.shown(link);
     const { current } = this;
     if (!current || current.link !== link || current.shown || !current.connected) return;
     current.shown = true;
     current.shownAt = this.world.clock.now();
-    this.previous?.upstream?.close();
+    this.#handOver(current);
+    this.previous?.close();
     this.previous = null;
+    this.standby.want();
     this.#become("playing");
   }
 
@@ -273,59 +255,70 @@ export class Peer {
     if (this.member) return;
     this.member = true;
     this.world.send({ follow_tree: { follow: true } });
-    this.#tell();
-  }
-
-  /** Tells the tracker the candidates it does not know yet, once it has taken our offer. */
-  #tell() {
-    const { current } = this;
-    if (!current?.asked || !this.member) return;
-    const link = { child: this.node, link: current.link };
-    for (const candidate of current.candidates.slice(current.told)) {
-      this.world.send({ candidate: { link, candidate } });
-    }
-    current.told = current.candidates.length;
-  }
-
-  /** @param {import("./wire.js").LinkKey} key */
-  #ours(key) {
-    return key.child === this.node && key.link === this.current?.link;
+    this.current?.tell();
+    this.standby.tell();
   }
 
   /** Makes the next offer. @returns {Attempt} */
   #attempt() {
+    this.current = this.#make(false);
+    return this.current;
+  }
+
+  /** Makes a link. @param {boolean} standby @returns {Attempt} */
+  #make(standby) {
+    const { world, node } = this;
     this.links += 1;
-    const attempt = new Attempt(this.links, this.world.clock.now());
-    this.current = attempt;
+    const attempt = new Attempt(node, this.links, world.clock, (message) => world.send(message));
+    const stands = () => this.standby.attempt === attempt;
+    /** What its end, or its parent's, means, by what the link is by then. */
+    const role = () =>
+      this.current === attempt ? "current" : stands() ? "standby" : this.previous === attempt && attempt.kept ? "kept" : null;
     /** @param {() => void} run */
     const live = (run) => {
-      if (this.current === attempt) run();
+      if (role()) run();
     };
-    attempt.upstream = this.world.upstream(this.node, {
-      candidate: (candidate) =>
-        live(() => {
-          attempt.candidates.push(candidate);
-          this.#tell();
-        }),
-      connected: () => live(() => this.#connected(attempt)),
-      media: (stream) => live(() => this.world.media(stream, attempt.link)),
-      flowing: () => live(() => this.#flowing(attempt)),
-      heartbeat: ({ source_idle, healing, path }) =>
-        live(() => {
-          attempt.sourceIdle = source_idle;
-          attempt.healing = healing;
-          if (path.length > 0) attempt.depth = path.length;
-          this.world.changed();
-        }),
-      info: (info) =>
-        live(() => {
-          const codec = this.world.unplayable(info);
-          if (codec !== null) return this.#unplayable(codec);
-          attempt.upstream?.renew(decodeInfo(info).epoch).catch(() => {});
-        }),
-      sample: (sample) => live(() => this.#sampled(attempt, sample)),
-      lost: (reason) => live(() => this.#lose(reason)),
-    });
+    const path = () => this.feeding?.upstream.path ?? [];
+    attempt.upstream = world.upstream(
+      node,
+      {
+        candidate: (candidate) =>
+          live(() => {
+            attempt.candidates.push(candidate);
+            if (this.member) attempt.tell();
+          }),
+        connected: () => live(() => (stands() ? this.standby.connected(attempt) : this.#connected(attempt))),
+        media: (stream) => live(() => !stands() && world.media(stream, attempt.link)),
+        flowing: () =>
+          live(() => {
+            attempt.flowAt = world.clock.now();
+            world.changed();
+          }),
+        word: () =>
+          live(() => {
+            const { path } = attempt.upstream;
+            if (path.length > 0) attempt.depth = path.length;
+            this.standby.revalidate();
+            world.changed();
+          }),
+        drain: () => live(() => this.#leaves(attempt)),
+        refused: () => live(() => stands() && this.standby.drop("starved", REFUSED_RETRY)),
+        info: (info) =>
+          live(() => {
+            const codec = world.unplayable(info);
+            if (codec !== null) return this.#unplayable(codec);
+            attempt.upstream.renew(decodeInfo(info).epoch).catch(() => {});
+          }),
+        sample: (sample) => live(() => this.#sampled(attempt, sample)),
+        lost: (reason) => {
+          const lost = role();
+          if (lost === "current") this.#lose(reason);
+          else if (lost === "standby") this.standby.drop(reason, STANDBY_RETRY);
+          else if (lost === "kept") this.#lostKept(reason);
+        },
+      },
+      { standby, path },
+    );
     attempt.offer = attempt.upstream.offer();
     attempt.offer.catch(() => {});
     return attempt;
@@ -334,8 +327,8 @@ export class Peer {
   /** Asks for a parent, with the prepared offer if there is one. */
   #join() {
     this.cancelRetry();
-    this.cancelDeadline();
     let attempt = this.current;
+    attempt?.cancelDeadline();
     const stale = attempt && this.world.clock.now() - attempt.startedAt > OFFER_AGE;
     if (!attempt || attempt.asked || stale) {
       this.#setAside();
@@ -343,86 +336,178 @@ export class Peer {
     }
     attempt.asked = true;
     // Asking again for a stream that is not there is no news to the viewer.
-    if (this.state !== "absent") this.#become(this.previous ? "healing" : "joining");
+    if (this.state !== "absent") this.#seek("joining");
     void this.#ask(attempt);
+  }
+
+  /** Looks for a parent, which only those notice whom none feeds. @param {PeerState} state */
+  #seek(state) {
+    if (!this.previous?.kept) this.#become(this.previous ? "healing" : state);
   }
 
   /** @param {Attempt} attempt */
   async #ask(attempt) {
-    const upstream = attempt.upstream;
-    if (!upstream) return;
     try {
       const offer = await attempt.offer;
       if (this.current !== attempt || !this.trackerUp) return;
       const { stream, lost } = this;
       this.world.send({ join: { stream, link: attempt.link, offer, lost } });
       this.lost = null;
-      this.#deadline(attempt, JOIN_TIMEOUT, () => this.#rejoin());
-      if (attempt.begun) return this.#tell();
+      attempt.deadline(JOIN_TIMEOUT, () => this.current === attempt && this.#failed());
+      if (attempt.begun) {
+        if (this.member) attempt.tell();
+        return;
+      }
       attempt.begun = true;
-      await upstream.begin(this.terms?.ice_servers ?? []);
+      await attempt.upstream.begin(this.terms?.ice_servers ?? []);
     } catch (error) {
       console.warn(`banyan: no connection can be prepared: ${error}`);
-      if (this.current === attempt) this.#refused("offer", REFUSED_RETRY);
+      if (this.current === attempt && !this.#restore()) this.#refused("offer", REFUSED_RETRY);
     }
   }
 
-  /** @param {Attempt} attempt @param {number} ms @param {() => void} run */
-  #deadline(attempt, ms, run) {
-    this.cancelDeadline();
-    this.cancelDeadline = this.world.clock.after(ms, () => {
-      if (this.current === attempt) run();
-    });
-  }
-
   /** @param {Extract<ServerMessage, { tag: "assigned" }>["body"]} order */
-  #assigned({ parent, generation, depth, info }) {
+  #assigned(order) {
     const { current } = this;
     if (!current) return;
+    const { parent, generation } = order;
+    this.obeyed = Math.max(this.obeyed, generation);
     if (current.connected) {
       // The tracker or the parent was away meanwhile; the link stands all the same.
       if (parent !== current.parent || generation <= current.generation) return;
       current.generation = generation;
-      this.world.send({ attached: { link: { child: this.node, link: current.link }, generation } });
+      current.attached();
       return;
     }
     // One offer cannot be answered twice: another is made, and nobody is to blame.
-    if (current.answered) return this.#rejoin();
-    const codec = this.world.unplayable(info);
+    if (current.answered) return this.#failed();
+    const codec = this.world.unplayable(order.info);
     if (codec !== null) return this.#unplayable(codec);
+    // Two nodes have one connection.
+    if (this.standby.attempt?.parent === parent) this.standby.drop(null, 1000);
     this.ahead = 0;
-    current.parent = parent;
-    current.generation = generation;
-    current.depth = depth;
-    // Without an answer nothing was tried, so the way between the two may be good.
-    const tried = () => (current.upstream?.reached ? "closed" : "unreachable");
-    const reason = () => (current.answered ? tried() : "silent");
-    this.#deadline(current, CONNECT_TIMEOUT, () => this.#lose(reason()));
-    if (this.state !== "healing") this.#become("linking");
+    current.assigned(order, (reason) => this.current === current && this.#lose(reason));
+    if (!this.previous) this.#become("linking");
   }
 
   /** @param {Attempt} attempt */
   #connected(attempt) {
     attempt.connected = true;
-    this.cancelDeadline();
-    const link = { child: this.node, link: attempt.link };
-    this.world.send({ attached: { link, generation: attempt.generation } });
-    if (this.state !== "healing") this.#become("starting");
+    attempt.cancelDeadline();
+    const { previous } = this;
+    if (previous?.kept) {
+      const left = previous.leavingAt + LEAVING - this.world.clock.now();
+      const time = previous.leavingAt > 0 ? Math.max(0, left) : HANDOVER;
+      attempt.deadline(time, () => this.#handOver(attempt));
+    } else attempt.attached();
+    if (!this.previous) this.#become("starting");
   }
 
-  /** @param {Attempt} attempt */
-  #flowing(attempt) {
-    attempt.flowAt = this.world.clock.now();
+  /** From now on another parent feeds this page. @param {Attempt} attempt */
+  #handOver(attempt) {
+    const { previous } = this;
+    if (!previous?.kept || this.current !== attempt) return;
+    attempt.cancelDeadline();
+    attempt.attached();
+    previous.retire();
+    this.standby.revalidate();
     this.world.changed();
+  }
+
+  /** There is a better place for this page. @param {number} generation */
+  #move(generation) {
+    if (generation <= this.obeyed) return;
+    this.obeyed = generation;
+    const { current } = this;
+    if (current?.shown && current === this.feeding && !this.standby.trial) this.#replace();
+  }
+
+  /** Asks for another parent while the present one goes on. */
+  #replace() {
+    this.#setAside(true);
+    if (this.trackerUp) this.#join();
+    else this.#restore();
+  }
+
+  /** What was to replace a parent that feeds on comes to nothing. Whether there is one. */
+  #restore() {
+    const { previous } = this;
+    if (!previous?.kept) return false;
+    this.cancelRetry();
+    if (this.current) this.world.dismiss(this.current.link);
+    this.current?.close();
+    previous.kept = false;
+    this.current = previous;
+    this.previous = null;
+    // Who is about to leave is left again.
+    if (previous.leavingAt > 0) this.#later(REJOIN_MOST, () => this.current === previous && this.#replace());
+    this.world.changed();
+    return true;
+  }
+
+  /** The present request or link comes to nothing, and nobody is to blame. */
+  #failed() {
+    if (!this.#restore()) this.#rejoin();
+  }
+
+  /** The tracker takes a link back. @param {Attempt} current */
+  #released(current) {
+    if (current.connected) this.#lose("closed");
+    else this.#failed();
+  }
+
+  /** The old parent is gone before the new one feeds. @param {LostReason} [reason] */
+  #lostKept(reason = "closed") {
+    const { previous } = this;
+    if (!previous?.kept) return;
+    previous.retire();
+    if (previous.parent) this.lost = { parent: previous.parent, reason };
+    if (this.current?.connected) this.current.attached();
+    else this.#become("healing");
+  }
+
+  /** A parent or standby is about to leave. @param {Attempt} attempt */
+  #leaves(attempt) {
+    attempt.leavingAt = this.world.clock.now();
+    if (this.standby.attempt === attempt) this.standby.drop("leaving", STANDBY_RETRY);
+    else if (attempt !== this.current || attempt !== this.feeding) return;
+    else if (!this.standby.relieve() && attempt.shown) this.#replace();
+  }
+
+  /**
+   * The standby is the parent.
+   * @param {Attempt} standby @param {Lost | null} lost @param {boolean} shown
+   */
+  #promote(standby, lost, shown) {
+    const { current, feeding } = this;
+    if (current && current !== feeding) {
+      current.close();
+      this.current = feeding;
+    }
+    this.cancelRetry();
+    this.#setAside();
+    this.current = standby;
+    this.heals += 1;
+    this.lost = null;
+    if (standby.parent) this.world.send({ switched: { link: standby.key, parent: standby.parent, lost } });
+    if (!shown) this.#become("healing");
+  }
+
+  /** There is no standby after all. @param {import("./standby.js").Why} why @param {Lost | null} lost */
+  #noStandby(why, lost) {
+    if (why === "leaving") this.#replace();
+    else if (why === "silent") this.#lose("silent");
+    else if (why === "gone") this.#bereft(lost);
   }
 
   /** @param {Attempt} attempt @param {Sample} sample */
   #sampled(attempt, sample) {
     attempt.sample = sample;
-    const onlySound = sample.framesDecoded === 0 && sample.width === 0 && sample.audioSamples > 0;
-    const patient = this.world.clock.now() - attempt.flowAt > 2000;
-    if (sample.framesDecoded > 0 || (onlySound && patient && this.#soundOnly())) {
-      this.shown(attempt.link);
+    if (attempt === this.current && !attempt.shown && attempt.upstream.flows) {
+      const waited = this.world.clock.now() - attempt.flowAt;
+      const onlySound = sample.framesDecoded === 0 && sample.width === 0 && sample.audioSamples > 0;
+      const unseen = sample.framesDecoded > 0 && waited > UNSEEN;
+      if (unseen || (onlySound && waited > 2000 && this.#soundOnly())) this.shown(attempt.link);
     }
     this.world.changed();
   }
@@ -446,21 +531,29 @@ export class Peer {
   #lose(reason) {
     const { current } = this;
     if (!current) return;
-    this.cancelDeadline();
-    if (current.parent) this.lost = { parent: current.parent, reason };
-    if (current.shown) {
+    current.cancelDeadline();
+    const lost = current.parent ? { parent: current.parent, reason } : null;
+    if (!current.shown) {
+      this.lost = lost ?? this.lost;
+      return this.#failed();
+    }
+    if (!this.standby.takeOver(lost)) this.#bereft(lost);
+  }
+
+  /** Nobody feeds this page, and nobody stands by. @param {Lost | null} lost */
+  #bereft(lost) {
+    const { current } = this;
+    if (lost) this.lost = lost;
+    if (current?.shown) {
       this.heals += 1;
       if (this.world.clock.now() - current.shownAt > STABLE) this.failures = 0;
     }
     this.#rejoin();
   }
 
-  /**
-   * Joins again, the sooner the fewer joins failed before.
-   * @param {{ keep?: boolean }} [how] `keep`: the current parent still serves us until then
-   */
-  #rejoin({ keep = false } = {}) {
-    this.#setAside(keep);
+  /** Joins again, the sooner the fewer joins failed before. */
+  #rejoin() {
+    this.#setAside();
     const first = this.failures === 0;
     this.failures = Math.min(this.failures + 1, 10);
     if (!this.trackerUp) {
@@ -469,16 +562,21 @@ export class Peer {
     }
     if (first) return this.#join();
     const most = Math.min(REJOIN_MOST, REJOIN_LEAST * 2 ** this.failures);
-    this.#become(this.previous ? "healing" : "joining");
-    this.#later(REJOIN_LEAST + this.world.clock.random() * most);
+    this.#seek("joining");
+    this.#retry(REJOIN_LEAST + this.world.clock.random() * most);
   }
 
   /** @param {number} ms */
-  #later(ms) {
-    this.cancelRetry();
-    this.cancelRetry = this.world.clock.after(ms, () => {
-      if (this.trackerUp && !this.current?.connected) this.#join();
+  #retry(ms) {
+    this.#later(ms, () => {
+      if (this.trackerUp && !this.feeding) this.#join();
     });
+  }
+
+  /** @param {number} ms @param {() => void} run */
+  #later(ms, run) {
+    this.cancelRetry();
+    this.cancelRetry = this.world.clock.after(ms, run);
   }
 
   /**
@@ -489,20 +587,22 @@ export class Peer {
     const { current } = this;
     this.current = null;
     if (!current) return;
+    current.cancelDeadline();
     if (current.shown) {
-      if (!keep) current.upstream?.retire();
-      this.previous?.upstream?.close();
+      if (!keep) current.retire();
+      current.kept = keep;
+      this.previous?.close();
       this.previous = current;
     } else {
-      current.upstream?.close();
+      this.world.dismiss(current.link);
+      current.close();
     }
   }
 
   /** Ends the current attempt and every plan for another. */
   #discard() {
     this.cancelRetry();
-    this.cancelDeadline();
-    this.current?.upstream?.close();
+    this.current?.close();
     this.current = null;
   }
 
@@ -510,6 +610,7 @@ export class Peer {
   #unplayable(codec) {
     this.world.send("leave");
     this.member = false;
+    this.standby.forget();
     this.#discard();
     this.final = true;
     this.#become("unplayable", codec);
@@ -517,11 +618,11 @@ export class Peer {
 
   /** @param {string} code @param {number | null} retry ms, or null for never */
   #refused(code, retry) {
-    if (this.current?.connected) return;
+    if (this.feeding) return;
     const absent = code === "unknown_stream" || code === "ended";
     if (absent && this.current && !this.current.answered) {
       // Nobody has seen the offer: it serves again.
-      this.cancelDeadline();
+      this.current.cancelDeadline();
       this.current.asked = false;
       this.current.told = 0;
     } else {
@@ -529,14 +630,14 @@ export class Peer {
     }
     this.final = retry === null;
     this.#become(absent ? "absent" : "refused", code);
-    if (retry !== null) this.#later(retry * (1 + 0.2 * this.world.clock.random()));
+    if (retry !== null) this.#retry(retry * (1 + 0.2 * this.world.clock.random()));
   }
 
   /** @param {StreamStatus} status */
   #status(status) {
     const before = this.status?.state;
     this.status = status;
-    if (status.state === "live" && before !== "live" && !this.current?.asked && !this.current?.connected && !this.final) {
+    if (status.state === "live" && before !== "live" && !this.current?.asked && !this.feeding && !this.final) {
       if (this.trackerUp) this.#join();
     }
     this.world.changed();
@@ -572,8 +673,11 @@ export class Peer {
   /** Most likely our own last session, which the tracker has not given up yet. */
   #nodeBusy() {
     this.nodeRetries += 1;
-    if (this.nodeRetries < 5 && this.current?.connected) return;
+    if (this.nodeRetries < 5 && this.feeding) return;
+    this.standby.forget();
+    this.#restore();
     this.#setAside(true);
+    if (this.previous) this.previous.kept = false;
     this.#discard();
     this.node = this.world.newNode();
     this.#become(this.previous ? "healing" : "connecting");
@@ -581,39 +685,14 @@ export class Peer {
   }
 
   #report() {
-    const { current } = this;
+    const { feeding } = this;
     const now = this.world.clock.now();
-    if (current?.connected && !this.member && now - this.welcomedAt > ADOPTION) {
+    if (feeding && feeding === this.current && !this.member && now - this.welcomedAt > ADOPTION) {
       // The tracker did not find our edge again: a new one, while the old one still feeds us.
-      return this.#rejoin({ keep: true });
+      return this.#replace();
     }
-    const sample = current?.sample;
-    if (!current?.connected || !sample) {
-      this.#sendReport(current?.connected ? current.parent : null, 0, 0, 0);
-      return;
-    }
-    // With other tracks all counts begin anew.
-    const same = sample.packets >= current.reported.packets;
-    const before = same ? current.reported : { packets: 0, lost: 0 };
-    const received = sample.packets - before.packets;
-    const lost = Math.max(0, sample.lost - before.lost);
-    current.reported = { packets: sample.packets, lost: sample.lost };
-    this.lossPermille = received + lost > 0 ? Math.round((1000 * lost) / (received + lost)) : 0;
-    this.#sendReport(current.parent, current.upstream?.delayMs ?? 0, lost, received);
-  }
-
-  /** @param {string | null} parent @param {number} delay @param {number} lost @param {number} received */
-  #sendReport(parent, delay, lost, received) {
-    this.world.send({
-      report: {
-        parent,
-        children: [],
-        slots: 0,
-        delay_ms: Math.round(delay),
-        lost,
-        received,
-        up_bytes_per_second: 0,
-      },
-    });
+    const { report, lossPermille } = reportOf(feeding);
+    if (lossPermille !== null) this.lossPermille = lossPermille;
+    this.world.send({ report });
   }
 }

@@ -3,6 +3,11 @@
  * stays until the new one plays.
  */
 
+/** A picture that is not later than the one on screen for so long (ms) never will be. */
+const LATER = 3000;
+/** Units of a picture's timestamp in a second (RFC 6184, 7741). */
+const VIDEO_CLOCK = 90_000;
+
 /**
  * @typedef {object} PlayerEvents
  * @property {(link: number) => void} shown the first picture of a link is on screen
@@ -22,6 +27,8 @@ export class Player {
     this.wings = wings;
     this.frontLink = 0;
     this.wingsLink = 0;
+    /** RTP timestamp of the picture on screen, where the browser tells. @type {number | null} */
+    this.timestamp = null;
     for (const video of [front, wings]) {
       video.addEventListener("pause", () => {
         // Live has no pause; browsers pause on their own when a headset is unplugged, for example.
@@ -31,22 +38,39 @@ export class Player {
   }
 
   /**
-   * Prepares `stream`; it takes the screen with its first picture.
+   * Prepares `stream`; it takes the screen with its first picture that is later than the one there.
    * @param {MediaStream} stream @param {number} link
    */
   show(stream, link) {
     if (this.wingsLink === link || this.frontLink === link) return;
     const video = this.wings;
+    const since = performance.now();
     this.wingsLink = link;
     video.muted = true;
     video.srcObject = stream;
     video.play().catch(() => {});
-    const ready = () => {
-      if (this.wingsLink === link && video.srcObject === stream) this.#swap();
+    const waits = () => this.wingsLink === link && video.srcObject === stream;
+    /** @param {number} now @param {{ rtpTimestamp?: number }} picture */
+    const presented = (now, picture) => {
+      const rtpTimestamp = picture.rtpTimestamp ?? null;
+      if (waits() && (isLater(rtpTimestamp, this.timestamp) || now - since > LATER)) this.#swap();
+      if (this.frontLink === link && video === this.front) this.timestamp = rtpTimestamp;
+      else if (!waits()) return;
+      video.requestVideoFrameCallback(presented);
     };
-    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(ready);
+    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(presented);
     // In a background tab no frame is presented; the element still says that it plays.
-    video.addEventListener("playing", () => video.videoWidth > 0 && ready(), { once: true });
+    const ready = () => {
+      if (video.videoWidth > 0 && waits() && (document.hidden || this.timestamp === null)) this.#swap();
+    };
+    video.addEventListener("playing", ready, { once: true });
+  }
+
+  /** What was prepared is not wanted any more. @param {number} link */
+  dismiss(link) {
+    if (this.wingsLink !== link) return;
+    this.wingsLink = 0;
+    this.wings.srcObject = null;
   }
 
   /** Puts the prepared stream on screen although it has no picture (sound only). @param {number} link */
@@ -64,6 +88,7 @@ export class Player {
     delete wings.dataset.active;
     wings.muted = true;
     wings.srcObject = null;
+    this.timestamp = null;
     front.volume = this.volume;
     if (!this.muted) this.#loud();
     this.events.shown(this.frontLink);
@@ -101,6 +126,16 @@ export class Player {
       this.events.sound();
     });
   }
+}
+
+/**
+ * Whether a picture comes after another of the same stream; one of another time is as good.
+ * @param {number | null} timestamp @param {number | null} than
+ */
+function isLater(timestamp, than) {
+  if (timestamp === null || than === null) return true;
+  const ahead = (timestamp - than) | 0;
+  return ahead > 0 || ahead < -10 * VIDEO_CLOCK;
 }
 
 function makeVideo() {

@@ -27,9 +27,10 @@ export function startSession({ stream, player, changed, tree }) {
     clock,
     send: (message) => link.send(message),
     redial: () => link.restart(200),
-    upstream(node, events) {
-      newest = new Upstream({ node, clock, events });
-      return newest;
+    upstream(node, events, how) {
+      const upstream = new Upstream({ node, clock, events, ...how });
+      if (!how.standby) newest = upstream;
+      return upstream;
     },
     newNode: randomNodeId,
     unplayable(info) {
@@ -41,6 +42,7 @@ export function startSession({ stream, player, changed, tree }) {
       }
     },
     media: (media, number) => player.show(media, number),
+    dismiss: (number) => player.dismiss(number),
     tree: (update) => tree?.(update),
     changed,
   });

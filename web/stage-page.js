@@ -4,7 +4,7 @@ import { startSession } from "./session.js";
 import { Stage } from "./stage.js";
 import { isStreamId } from "./wire.js";
 
-/** @typedef {import("./peer.js").PeerView} PeerView */
+/** @typedef {import("./peer-contract.js").PeerView} PeerView */
 
 /**
  * @param {{ render: (view: PeerView) => void, tree?: (update: import("./wire.js").TreeUpdate) => void }} page

@@ -3,7 +3,7 @@ import { banyan, html, icon, write } from "./dom.js";
 import { words } from "./format.js";
 import { Player } from "./player.js";
 
-/** @typedef {import("./peer.js").PeerView} PeerView */
+/** @typedef {import("./peer-contract.js").PeerView} PeerView */
 
 /** The controls fade this long (ms) after the last movement. */
 const CONTROLS_FADE = 2800;

@@ -14,13 +14,18 @@ import {
 
 /** @typedef {import("./statistics.js").Sample} Sample */
 /** @typedef {import("./wire.js").Heartbeat} Heartbeat */
+/** @typedef {import("./wire.js").Pulse} Pulse */
 /** @typedef {import("./wire.js").LostReason} LostReason */
 /** @typedef {import("./wire.js").OwnPeerMessage} OwnPeerMessage */
 
-/** Milliseconds between two heartbeats, and between two looks at the statistics. */
+/** Milliseconds between two heartbeats, and between two looks at the statistics; with a standby
+ * that sends no media, the second. */
 const HEARTBEAT_INTERVAL = 250;
-/** A parent that sent neither media nor heartbeat for this many milliseconds is gone. */
+const STANDBY_HEARTBEAT = 2000;
+/** A parent that sent neither media nor message for this many milliseconds is gone; a standby, the
+ * second. */
 const PARENT_SILENCE = 1000;
+const STANDBY_SILENCE = 7000;
 /** Activate is said this often (ms), this many times, then at the slow pace, until media comes. */
 const ACTIVATE_INTERVAL = 20;
 const ACTIVATE_FAST = 100;
@@ -34,7 +39,9 @@ const MEDIA_STALL = 6000;
  * @property {() => void} connected both ends can talk
  * @property {(stream: MediaStream) => void} media its tracks, before the first packet
  * @property {() => void} flowing the first media packet has come
- * @property {(heartbeat: Heartbeat) => void} heartbeat
+ * @property {() => void} word the parent has said how it is: {@link Upstream} has it
+ * @property {() => void} drain it is about to leave
+ * @property {() => void} refused as a standby: it cannot feed
  * @property {(info: import("./wire.js").SignedStreamInfo) => void} info other tracks: to be renewed for
  * @property {(sample: Sample) => void} sample
  * @property {(reason: LostReason) => void} lost at most once, and nothing after it
@@ -43,6 +50,8 @@ const MEDIA_STALL = 6000;
 /**
  * @typedef {object} UpstreamOptions
  * @property {string} node our own name
+ * @property {boolean} standby whether it sends no media before {@link Upstream.activate}
+ * @property {() => string[]} path from the root to the parent that feeds this page
  * @property {import("./clock.js").Clock} clock
  * @property {UpstreamEvents} events
  */
@@ -54,6 +63,8 @@ export class Upstream {
     this.clock = options.clock;
     this.connection = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
     this.stream = new MediaStream();
+    /** Whether the other end is to send media. */
+    this.awake = !options.standby;
     this.description = "";
     this.over = false;
     this.retired = false;
@@ -68,10 +79,18 @@ export class Upstream {
     /** @type {Heartbeat | null} */
     this.heartbeat = null;
     this.heartbeatAt = 0;
+    /** The parent's newest word of itself. @type {Pulse} */
+    this.remote = { heads: [], source_idle: false, healing: false };
+    /** When anything, and when media came last. */
     this.heardAt = 0;
     this.mediaAt = 0;
     this.tickAt = 0;
-    this.stallSince = 0;
+    /** The same by the clock of the connection's statistics. */
+    this.packetAt = 0;
+    /** Since when the parent has had packets that did not come here, and since when it has had no
+     * parent of its own; 0 for neither. */
+    this.starvesSince = 0;
+    this.healingSince = 0;
     /** @type {Sample | null} */
     this.last = null;
     this.meter = new Meter();
@@ -80,6 +99,8 @@ export class Upstream {
     this.sent = 0;
     /** @type {(() => void)[]} */
     this.timers = [];
+    /** @type {() => void} */
+    this.stopBeating = () => {};
     /** @type {() => void} */
     this.stopActivating = () => {};
     /** The tracks to be agreed on anew. @type {number | null} */
@@ -182,7 +203,22 @@ export class Upstream {
     // All is counted anew.
     this.last = null;
     this.meter = new Meter();
+    if (this.awake) this.#activate();
+  }
+
+  /** Asks a standby for media. */
+  activate() {
+    this.awake = true;
+    this.#pace();
     this.#activate();
+  }
+
+  /** Wants no media any more for now. */
+  deactivate() {
+    this.awake = false;
+    this.stopActivating();
+    this.#say(this.control, "deactivate");
+    if (this.connected && !this.retired && !this.over) this.#pace();
   }
 
   /** One of the parent's candidates. @param {string} candidate */
@@ -203,6 +239,30 @@ export class Upstream {
     return this.flows ? this.clock.now() - this.mediaAt : 0;
   }
 
+  /** From the root to the parent, as far as it has said. */
+  get path() {
+    return this.heartbeat?.path ?? [];
+  }
+
+  /** Whether its tracks are those the stream has now. */
+  get current() {
+    return this.epoch === null;
+  }
+
+  /** Looks for media that came since the last look. */
+  async look() {
+    const stats = await this.connection.getStats().catch(() => null);
+    if (stats && !this.over && !this.retired) this.#arrivals(stats);
+  }
+
+  /** @param {RTCStatsReport} stats */
+  #arrivals(stats) {
+    const { at, age } = newestPacket(stats);
+    if (at === this.packetAt) return;
+    this.packetAt = at;
+    this.#mediaCame(this.clock.now() - age);
+  }
+
   /** Keeps the last picture but takes no more part in the link. */
   retire() {
     this.retired = true;
@@ -219,6 +279,7 @@ export class Upstream {
 
   #quiet() {
     this.stopActivating();
+    this.stopBeating();
     for (const stop of this.timers.splice(0)) stop();
   }
 
@@ -244,14 +305,23 @@ export class Upstream {
     if (this.over || this.retired || this.connected) return;
     this.connected = true;
     const now = this.clock.now();
-    this.heardAt = this.tickAt = now;
-    this.timers.push(this.clock.every(HEARTBEAT_INTERVAL, () => this.#tick()));
-    this.#activate();
-    this.#beat();
+    this.heardAt = now;
+    this.#pace();
+    if (this.awake) this.#activate();
     this.options.events.connected();
   }
 
+  /** Beats at the pace of a parent or of a standby, from now on. */
+  #pace() {
+    this.stopBeating();
+    const interval = this.awake ? HEARTBEAT_INTERVAL : STANDBY_HEARTBEAT;
+    this.tickAt = this.clock.now();
+    this.stopBeating = this.clock.every(interval, () => this.#tick(interval));
+    this.#beat();
+  }
+
   #activate() {
+    this.stopActivating();
     let said = 0;
     const say = () => {
       said += 1;
@@ -274,24 +344,34 @@ export class Upstream {
         echo_us: heard?.sent_us ?? 0,
         held_us: heard ? Math.round((now - this.heartbeatAt) * 1000) : 0,
         heads: heard ? heard.heads.map(() => 0) : [],
-        path: heard ? [...heard.path, this.options.node].slice(-32) : [],
+        path: this.#ownPath(),
         delay_us: Math.round(this.delayMs * 1000),
-        source_idle: heard?.source_idle ?? false,
+        source_idle: this.remote.source_idle,
         healing: false,
       },
     });
   }
 
-  #tick() {
+  #ownPath() {
+    const path = this.options.path();
+    return path.length > 0 ? [...path, this.options.node].slice(-32) : [];
+  }
+
+  /** @param {number} interval */
+  #tick(interval) {
     const now = this.clock.now();
     this.#beat();
     // After a pause of this page itself (sleep, a blocked thread) nothing was heard because nobody
     // listened: messages that wait are read before the next look.
-    const paused = now - this.tickAt > 2 * HEARTBEAT_INTERVAL;
+    const paused = now - this.tickAt > 2 * interval;
     this.tickAt = now;
+    const most = this.awake ? PARENT_SILENCE : STANDBY_SILENCE;
     if (paused) this.heardAt = now;
-    else if (now - this.heardAt > PARENT_SILENCE) return this.#lose("silent");
-    void this.#measure();
+    else if (now - this.heardAt > most) return this.#lose("silent");
+    if (this.starvesSince > 0 && now - Math.max(this.starvesSince, this.mediaAt) > MEDIA_STALL) {
+      return this.#lose("starved");
+    }
+    if (this.awake) void this.#measure();
   }
 
   /** @param {unknown} data */
@@ -310,32 +390,46 @@ export class Upstream {
     }
     if (message?.tag === "info") return this.options.events.info(message.body);
     if (message?.tag === "answer") return void this.#renewed(message.body).catch(() => this.#lose("closed"));
-    const refused = message?.tag === "refuse" && message.body.epoch === this.epoch;
-    if (refused || message?.tag === "bye") return this.#lose("closed");
-    if (message?.tag !== "heartbeat") return;
-    const heartbeat = message.body;
+    switch (message?.tag) {
+      case "bye":
+        return this.#lose("closed");
+      case "drain":
+        return this.options.events.drain();
+      case "refuse":
+        if (this.epoch === null) return this.options.events.refused();
+        if (message.body.epoch === this.epoch) this.#lose("closed");
+        return;
+      case "pulse":
+        return this.#word(message.body);
+      case "heartbeat":
+        return this.#heartbeat(message.body);
+      default:
+    }
+  }
+
+  /** @param {Heartbeat} heartbeat */
+  #heartbeat(heartbeat) {
     // Unordered delivery: an older one says nothing new.
     if (this.heartbeat && heartbeat.sent_us <= this.heartbeat.sent_us) return;
-    if (this.flows && this.#stalled(heartbeat, now)) return this.#lose("silent");
+    const now = this.clock.now();
     this.heartbeat = heartbeat;
     this.heartbeatAt = now;
     if (heartbeat.echo_us > 0) {
       const rtt = Math.max(0, now - (heartbeat.echo_us + heartbeat.held_us) / 1000);
       this.rtt = this.rtt === null ? rtt : this.rtt + (rtt - this.rtt) / 4;
     }
-    this.options.events.heartbeat(heartbeat);
+    this.#word(heartbeat);
   }
 
-  /**
-   * Whether media stands still here although it moves on at the parent.
-   * @param {Heartbeat} heartbeat @param {number} now
-   */
-  #stalled(heartbeat, now) {
-    const before = this.heartbeat?.heads ?? [];
-    const moves = heartbeat.heads.some((head, i) => head > (before[i] ?? head));
-    if (!moves || heartbeat.healing || heartbeat.source_idle) this.stallSince = now;
-    const since = Math.max(this.stallSince, this.mediaAt);
-    return now - since > MEDIA_STALL;
+  /** The parent has said how it is. @param {Pulse} word */
+  #word({ heads, source_idle, healing }) {
+    const now = this.clock.now();
+    const moves = heads.some((head, i) => head > (this.remote.heads[i] ?? head));
+    if (healing || source_idle) this.starvesSince = 0;
+    else if (moves && this.flows) this.starvesSince ||= now;
+    this.healingSince = healing ? this.healingSince || now : 0;
+    this.remote = { heads, source_idle, healing };
+    this.options.events.word();
   }
 
   /** @param {MediaStreamTrack} track */
@@ -346,12 +440,19 @@ export class Upstream {
   }
 
   #flow() {
-    if (this.over || this.retired || !this.connected) return;
-    this.heardAt = this.mediaAt = this.clock.now();
-    if (this.epoch === null) this.stopActivating();
-    if (this.flows) return;
+    if (this.over || this.retired || !this.connected || this.flows) return;
+    this.#mediaCame(this.clock.now());
     this.flows = true;
     this.options.events.flowing();
+  }
+
+  /** @param {number} at */
+  #mediaCame(at) {
+    if (at <= this.mediaAt) return;
+    this.mediaAt = at;
+    this.heardAt = Math.max(this.heardAt, at);
+    this.starvesSince = 0;
+    if (this.epoch === null) this.stopActivating();
   }
 
   async #measure() {
@@ -360,6 +461,7 @@ export class Upstream {
     if (!stats || this.over || this.retired || meter !== this.meter) return;
     const before = this.last?.packets ?? 0;
     this.last = meter.read(stats, this.clock.now());
+    this.#arrivals(stats);
     if (this.last.packets > before) this.#flow();
     this.options.events.sample(this.last);
   }
@@ -385,6 +487,20 @@ export class Upstream {
       if (!this.over) console.warn(`banyan: one of the parent's candidates is of no use: ${error}`);
     });
   }
+}
+
+/**
+ * When the newest packet came by the statistics' own clock, and how long (ms) before they were made.
+ * @param {RTCStatsReport} stats
+ */
+function newestPacket(stats) {
+  const newest = { at: 0, age: 0 };
+  stats.forEach(({ type, timestamp, lastPacketReceivedTimestamp: at }) => {
+    if (type !== "inbound-rtp" || !(at > newest.at)) return;
+    newest.at = at;
+    newest.age = Math.max(0, timestamp - at);
+  });
+  return newest;
 }
 
 /**

@@ -5,7 +5,7 @@ import { openStage } from "./stage-page.js";
 import { TreeView } from "./tree-view.js";
 import { measure } from "./tree-words.js";
 
-/** @typedef {import("./peer.js").PeerView} PeerView */
+/** @typedef {import("./peer-contract.js").PeerView} PeerView */
 
 const facts = {
   title: need("title", HTMLElement),

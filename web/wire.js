@@ -171,6 +171,9 @@ const serverMessage = tagged({
   }),
   answer: record({ link: linkKey, sdp }),
   candidate: record({ link: linkKey, candidate: text(MAX_CANDIDATE) }),
+  release: record({ link: linkKey }),
+  no_standby: record({ link: linkKey }),
+  move: record({ generation: count }),
   stream: streamStatus,
   tree: treeUpdate,
   error: record({ code: text(40), message: text(1000), fatal: flag }),
@@ -191,6 +194,8 @@ const peerMessage = tagged({
   hello: record({ version: count, node: nodeId, path, info: optional(signedInfo), heads }),
   info: signedInfo,
   heartbeat,
+  pulse: record({ heads, source_idle: flag, healing: flag }),
+  drain: unit,
   bye: unit,
   answer: record({ epoch: count, sdp, heads }),
   refuse: record({ epoch: count, reason: text(40) }),
@@ -204,6 +209,7 @@ const streamInfo = record({
 /** @typedef {NonNullable<ReturnType<typeof serverMessage>>} ServerMessage */
 /** @typedef {NonNullable<ReturnType<typeof peerMessage>>} PeerMessage */
 /** @typedef {ReturnType<typeof heartbeat>} Heartbeat */
+/** @typedef {Pick<Heartbeat, "heads" | "source_idle" | "healing">} Pulse */
 /** @typedef {ReturnType<typeof linkKey>} LinkKey */
 /** @typedef {ReturnType<typeof iceServer>} IceServer */
 /** @typedef {ReturnType<typeof signedInfo>} SignedStreamInfo */
@@ -211,7 +217,7 @@ const streamInfo = record({
 /** @typedef {ReturnType<typeof treePeer>} TreePeer */
 /** @typedef {ReturnType<typeof treeUpdate>} TreeUpdate */
 /** @typedef {ReturnType<typeof streamInfo>["tracks"][number]} TrackInfo */
-/** @typedef {"unreachable" | "silent" | "closed" | "unusable"} LostReason */
+/** @typedef {"unreachable" | "silent" | "closed" | "unusable" | "leaving" | "starved"} LostReason */
 /** @typedef {{ parent: string, reason: LostReason }} Lost */
 
 /**
@@ -230,6 +236,9 @@ const streamInfo = record({
  *   | { join: { stream: string, link: number, offer: string, lost: Lost | null } }
  *   | { candidate: { link: LinkKey, candidate: string } }
  *   | { attached: { link: LinkKey, generation: number } }
+ *   | { stand_by: { stream: string, link: number, offer: string, lost: Lost | null } }
+ *   | { standing: { link: LinkKey, host: string } }
+ *   | { switched: { link: LinkKey, parent: string, lost: Lost | null } }
  *   | { report: Report }
  *   | { follow_tree: { follow: boolean } }
  *   | "leave"} ClientMessage

@@ -1,6 +1,7 @@
 //! Real viewers in Chromium.
 
 mod autoplay;
+mod freezes;
 mod lan;
 mod matrix;
 mod networks;

@@ -15,6 +15,7 @@ pub mod coturn;
 pub mod figures;
 pub mod foreign;
 pub mod forest;
+pub mod freezes;
 pub mod media;
 pub mod mesh;
 pub mod nat;

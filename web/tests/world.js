@@ -66,9 +66,24 @@ const settle = async () => {
 
 /** @implements {UpstreamLike} */
 export class FakeUpstream {
-  /** @param {UpstreamEvents} events */
-  constructor(events) {
+  /** @param {UpstreamEvents} events @param {boolean} standby @param {VirtualClock} clock */
+  constructor(events, standby, clock) {
     this.events = events;
+    this.standby = standby;
+    this.clock = clock;
+    this.stream = /** @type {any} */ ({});
+    this.remote = { heads: [], source_idle: false, healing: false };
+    /** @type {string[]} */
+    this.path = [];
+    this.current = true;
+    /** Whether its end speaks by itself. */
+    this.alive = true;
+    this.feeds = !standby;
+    this.saidAt = 0;
+    this.fedAt = 0;
+    this.starvesSince = 0;
+    this.healingSince = 0;
+    this.shown = () => {};
     this.delayMs = 42;
     this.stillMs = 0;
     this.rtt = 4;
@@ -105,6 +120,33 @@ export class FakeUpstream {
     this.heard.push(candidate);
   }
 
+  get heardAt() {
+    return this.alive ? this.clock.now() : Math.max(this.saidAt, this.fedAt);
+  }
+
+  get mediaAt() {
+    return this.alive && this.feeds ? this.clock.now() : this.fedAt;
+  }
+
+  /** Its end says nothing from now on. */
+  freeze() {
+    this.saidAt = this.clock.now();
+    if (this.feeds) this.fedAt = this.saidAt;
+    this.alive = false;
+  }
+
+  async look() {}
+
+  activate() {
+    this.heard.push("activate");
+    this.feeds = this.alive;
+  }
+
+  deactivate() {
+    this.heard.push("deactivate");
+    this.feeds = false;
+  }
+
   retire() {
     this.fate = "retired";
   }
@@ -120,6 +162,7 @@ export class FakeUpstream {
       this.events.flowing();
     }
     this.events.sample({ ...emptySample(), packets: 100, framesDecoded: 10, width: 640, ...more });
+    if (more.framesDecoded !== 0) this.shown();
   }
 }
 
@@ -134,6 +177,8 @@ export class World {
     this.lacks = null;
     this.redials = 0;
     this.names = 0;
+    /** The link whose picture waits to be shown. */
+    this.prepared = 0;
     /** @type {string[]} */
     this.states = [];
     this.peer = new Peer(STREAM, {
@@ -142,14 +187,20 @@ export class World {
       redial: () => {
         this.redials += 1;
       },
-      upstream: (_node, events) => {
-        const upstream = new FakeUpstream(events);
-        this.upstreams.push(upstream);
+      upstream: (_node, events, { standby }) => {
+        const upstream = new FakeUpstream(events, standby, this.clock);
+        const link = this.upstreams.push(upstream);
+        upstream.shown = () => this.peer.shown(link);
         return upstream;
       },
       newNode: () => node("bcdefgh"[this.names++]),
       unplayable: () => this.lacks,
-      media: () => {},
+      media: (_stream, link) => {
+        this.prepared = link;
+      },
+      dismiss: (link) => {
+        if (this.prepared === link) this.prepared = 0;
+      },
       tree: () => {},
       changed: () => {
         const { state } = this.peer;
@@ -159,8 +210,14 @@ export class World {
     this.peer.start();
   }
 
+  /** The newest connection to a parent. */
   get upstream() {
-    return this.upstreams[this.upstreams.length - 1];
+    return /** @type {FakeUpstream} */ (this.upstreams.findLast(({ standby }) => !standby));
+  }
+
+  /** The newest connection to a standby. */
+  get standby() {
+    return /** @type {FakeUpstream} */ (this.upstreams.findLast(({ standby }) => standby));
   }
 
   /** The tracker welcomes us. */
@@ -203,6 +260,19 @@ export class World {
     this.upstream.events.connected();
     this.upstream.play();
     await this.clock.pass(0);
+  }
+
+  /** The whole way to a standby that stands. @param {string} host */
+  async standBy(host) {
+    await this.clock.pass(1100);
+    const link = { child: this.peer.node, link: this.upstreams.length };
+    const info = { body: "{}", signature: "" };
+    await this.hear("assigned", { link, parent: host, generation: 4, depth: 2, info });
+    await this.hear("answer", { link, sdp: "answer" });
+    this.standby.path = [node("r"), host];
+    this.standby.events.connected();
+    await this.clock.pass(0);
+    return link;
   }
 
   /** What was sent under `tag` since the last call of it. @param {string} tag */

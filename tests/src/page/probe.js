@@ -40,7 +40,10 @@
       const before = frames.at(-1);
       const late = before && before.seen > expectedDisplayTime - REFRESH;
       if (late && before.number === number) frames.pop();
-      if (number !== undefined) frames.push(frame);
+      // A picture that is prepared behind the one on screen is seen by nobody.
+      const front = document.querySelector('video[data-active]');
+      const hidden = front !== null && front !== video;
+      if (number !== undefined && !hidden) frames.push(frame);
       video.requestVideoFrameCallback(shown);
     };
     video.requestVideoFrameCallback(shown);

@@ -9,9 +9,11 @@
 //! is 10 s after a fast start, against one that was there from the beginning. `hops`: how much
 //! later each relay of a chain has a packet than the root. `heals`: inner nodes of a tree of twelve
 //! are killed, one after another; the longest pause of every node below them, and packets that never
-//! came. `leaves`: the same with nodes that are asked to end. `--json FILE` writes all samples,
+//! came. `leaves`: the same with nodes that are asked to end. `freezes`: the same with the parent of a
+//! Chromium page, killed and asked to end; the longest time without a new picture. `--json FILE` writes all samples,
 //! `--quick` takes few, `--ends` so many nodes that are killed or leave.
 
+mod freezes;
 mod heals;
 mod hops;
 
@@ -70,7 +72,9 @@ fn main() -> ExitCode {
         extent.ends = (count, count);
     }
     let wants = |name: &str| what.iter().any(|w| w == name || w == "all");
-    let known = ["joins", "delay", "hops", "heals", "leaves", "all"];
+    let known = [
+        "joins", "delay", "hops", "heals", "leaves", "freezes", "all",
+    ];
     if what.is_empty() || what.iter().any(|w| !known.contains(&w.as_str())) {
         return usage("what is to be measured?");
     }
@@ -111,6 +115,14 @@ fn main() -> ExitCode {
         let gaps = heals::measure(End::Asked, extent.ends.1);
         samples.insert("leaves_ms".to_owned(), json!(gaps));
     }
+    if wants("freezes") {
+        let killed = freezes::measure(End::Killed, extent.ends.1);
+        let left = freezes::measure(End::Asked, extent.ends.1);
+        samples.insert(
+            "freezes_ms".to_owned(),
+            json!({ "killed": killed, "left": left }),
+        );
+    }
     if let Some(path) = json {
         let text = Value::Object(samples).to_string();
         std::fs::write(&path, text).unwrap_or_else(|e| panic!("{path}: {e}"));
@@ -121,7 +133,7 @@ fn main() -> ExitCode {
 fn usage(complaint: &str) -> ExitCode {
     eprintln!("{complaint}");
     eprintln!(
-        "usage: measure joins|delay|hops|heals|leaves|all... [--quick] [--ends N] [--json FILE]"
+        "usage: measure joins|delay|hops|heals|leaves|freezes|all... [--quick] [--ends N] [--json FILE]"
     );
     ExitCode::from(2)
 }
