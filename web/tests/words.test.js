@@ -38,7 +38,8 @@ test("every state has its words", () => {
   assert.match(words({ ...view, state: "unplayable", detail: "AV1" }).title, /AV1/);
   assert.match(words({ ...view, state: "absent", detail: "unknown_stream" }).title, /No such stream/);
   assert.match(words({ ...view, state: "absent", detail: "ended" }).title, /is over/);
-  const away = { ...view.status, state: /** @type {const} */ ("away") };
+  const status = /** @type {NonNullable<typeof view.status>} */ (view.status);
+  const away = { ...status, state: /** @type {const} */ ("away") };
   assert.match(words({ ...view, state: "healing", status: away }).title, /broadcaster is away/);
   assert.equal(words({ ...view, state: "healing", status: away }).covers, false);
   assert.match(words({ ...view, state: "playing", stalled: true, status: away }).title, /broadcaster is away/);
