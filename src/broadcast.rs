@@ -2,7 +2,7 @@
 //!
 //! Each verb of the protocol has a room: `join`, `link` (what the two ends of a connection say to
 //! each other), `heal` (reports, departures, returns), `root` (the broadcaster's own messages),
-//! `moves` (better places for those who have one), `suspicion` (what children say of a parent),
+//! `service` (whether parents deliver), `moves` (better places for those who have one), `suspicion` (what children say of a parent),
 //! `standby` (who takes over when a parent fails), `player` (leaves that say nothing themselves),
 //! `network` (which pairs can connect). `queue` finds parents for those who wait, `status` and `view`
 //! tell people.
@@ -21,6 +21,7 @@ mod network;
 mod player;
 mod queue;
 mod root;
+mod service;
 mod standby;
 mod status;
 mod suspicion;
@@ -88,6 +89,8 @@ enum Timer {
     Plan(NodeId),
     /// This peer has been here for long enough to be trusted to stay.
     Prove(NodeId),
+    /// One slot more of this parent is believed, after its children complained.
+    Trust(NodeId),
     /// The standby of this child has to be connected by now.
     Standby(NodeId),
 }
@@ -115,6 +118,8 @@ pub struct BroadcastCounters {
     pub adopted: u64,
     /// Peers whose session ended without a word.
     pub lost: u64,
+    /// Times a parent was found to carry fewer children than it has.
+    pub doubted: u64,
     /// Messages about connections that do not exist, or of nodes that are no end of them.
     pub stale: u64,
 }
@@ -134,6 +139,7 @@ impl BroadcastCounters {
         self.switched += other.switched;
         self.adopted += other.adopted;
         self.lost += other.lost;
+        self.doubted += other.doubted;
         self.stale += other.stale;
     }
 }
@@ -223,6 +229,7 @@ impl Broadcast {
                 Timer::Prove(node) => self.prove(node),
                 Timer::Standby(child) => self.standby_expired(now, child),
                 Timer::Plan(child) => self.plan_expired(now, child),
+                Timer::Trust(parent) => self.trust(now, parent),
             }
         }
         self.tick_root(now);

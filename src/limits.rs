@@ -176,6 +176,20 @@ pub const CHILD_LOSS_MAX: f32 = 0.4;
 /// Time every report has to tell of heavy loss: two of the reports that come each second.
 pub const HEAVY_LOSS_TIME: Duration = Duration::from_millis(800);
 
+/// Share of packets a child may report as lost for long: with more no picture is whole, and repairs
+/// take what the sound needs.
+pub const CHILD_LOSS_LASTING: f32 = 0.15;
+
+/// Time every report has to tell of such loss.
+pub const LASTING_LOSS_TIME: Duration = Duration::from_secs(4);
+
+/// Longest time the picture of a child is held before its path is tried again: it doubles each time
+/// that fails.
+pub const LOSS_HOLD_MAX: Duration = Duration::from_secs(60);
+
+/// A path that carried the picture for this long may lose it for a short time again.
+pub const LOSS_MEMORY: Duration = Duration::from_secs(20);
+
 /// Time the picture of a child with heavy loss is held before its path is tried again.
 pub const LOSS_HOLD: Duration = Duration::from_secs(2);
 
@@ -369,6 +383,20 @@ pub const COMPLAINTS: usize = 3;
 
 /// How long a parent gets no new children after that.
 pub const PARENT_SHUNNED: Duration = Duration::from_secs(30);
+
+/// A child that gets less than this share of what its parent gets is underfed: lost packets beyond what
+/// repair carries.
+pub const UNDERFED_SHARE: f32 = 0.75;
+
+/// Time for which it has to say so: three reports.
+pub const UNDERFED_TIME: Duration = Duration::from_millis(2900);
+
+/// Time after which one slot more is believed of a parent whose children were underfed; it doubles each
+/// time they are again.
+pub const DOUBT: Duration = Duration::from_secs(60);
+
+/// Longest such time.
+pub const DOUBT_MAX: Duration = Duration::from_secs(960);
 
 /// How long after a change of tracks the loss of a parent is nobody's fault: all links of the tree
 /// are made anew, level by level, and a handshake may be tried twice.

@@ -6,6 +6,7 @@
 mod capacity;
 pub mod contract;
 mod control;
+mod uplink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub struct Node {
 struct Totals {
     received: u64,
     lost: u64,
+    repaired: u64,
     up_bytes: u64,
     at: Option<Instant>,
 }
@@ -143,11 +145,13 @@ impl Node {
         for link in self.drain_relay(now) {
             self.control(now, PeerInput::Worn { link });
         }
+        self.drain_peer(now);
     }
 
     /// What the packets caused becomes outputs. Returns links that can carry no more.
     fn drain_relay(&mut self, now: Instant) -> Vec<LinkKey> {
         let mut worn = Vec::new();
+        let mut held_now = Vec::new();
         let Some(relay) = &mut self.relay else {
             return worn;
         };
@@ -179,7 +183,11 @@ impl Node {
                 }
                 RelayOutput::Deliver(packet) => self.outputs.push_back(Output::Deliver(packet)),
                 RelayOutput::ReplaceLink { child } => worn.push(child),
+                RelayOutput::Picture { child, held } => held_now.push((child, held)),
             }
+        }
+        for (link, held) in held_now {
+            self.peer.tell_picture(link, held);
         }
         worn
     }

@@ -78,6 +78,30 @@ pub enum RelayOutput {
         /// The child's link.
         child: LinkKey,
     },
+    /// A child's picture is held because its path does not carry it, or is sent again.
+    Picture {
+        /// The child's link.
+        child: LinkKey,
+        /// Whether it is held.
+        held: bool,
+    },
+}
+
+/// What was seen of the path to one child since it was asked last.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChildFigures {
+    /// The child's link.
+    pub link: LinkKey,
+    /// Packets sent for the first time.
+    pub sent: u64,
+    /// Packets it asked for again that were sent before.
+    pub asked: u64,
+    /// The largest share of packets it reported as lost, 0 to 1, if it reported.
+    pub fraction_lost: Option<f32>,
+    /// The newest round trip, if one was measured.
+    pub rtt: Option<Duration>,
+    /// Whether its picture is held because its path does not carry it.
+    pub held: bool,
 }
 
 /// All tracks of one epoch of a stream at one node.

@@ -97,6 +97,18 @@ impl Tree {
         }
     }
 
+    /// Sets what a peer carries at most, by what its children say; none: whatever else is known of it.
+    /// Children it has stay.
+    pub fn set_doubted(&mut self, handle: Handle, doubted: Option<u16>) {
+        if let Some(index) = self.resolve(handle)
+            && self.at(index).doubted != doubted
+        {
+            self.at_mut(index).doubted = doubted;
+            self.reindex(index);
+            self.changes += 1;
+        }
+    }
+
     /// A child says that its present parent feeds it: with as many as never before at one time,
     /// more of the parent's slots count.
     pub fn confirm(&mut self, child: Handle) {

@@ -263,6 +263,10 @@ impl Session {
                 parent,
                 healed: true,
             } => tracing::info!("now fed by {parent}"),
+            PeerEvent::Picture { held: true } => tracing::warn!(
+                "this connection does not carry the picture at the moment: the sound goes on, and the picture is tried again by itself"
+            ),
+            PeerEvent::Picture { held: false } => tracing::info!("the picture is tried again"),
             PeerEvent::ParentLost { parent, reason } => {
                 tracing::info!("parent {parent} is lost: {}", lost_words(reason));
             }

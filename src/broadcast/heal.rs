@@ -63,6 +63,7 @@ impl Broadcast {
             self.adopt(now, node, parent);
         }
         self.note_delivery(now, node, report.parent.filter(|_| report.received > 0));
+        self.note_service(now, node, report.received);
         self.place_players(now, node);
         self.revalidate_standby(now, node);
     }

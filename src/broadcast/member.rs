@@ -15,6 +15,7 @@ use crate::wire::tracker::PeerClass;
 
 use super::Arrival;
 use super::queue::Turn;
+use super::service::{Doubt, Service};
 use super::standby::Standby;
 use super::view::Follow;
 
@@ -78,6 +79,10 @@ pub(super) struct Member {
     pub(super) fed: Option<(NodeId, Instant)>,
     /// Lost packets per thousand, as it reports.
     pub(super) loss_permille: u16,
+    /// What it receives.
+    pub(super) service: Service,
+    /// Whether it carries less than it says.
+    pub(super) doubt: Option<Doubt>,
     pub(super) follow: Option<Follow>,
 }
 
@@ -210,6 +215,8 @@ impl Member {
             evicted_at: None,
             fed: None,
             loss_permille: 0,
+            service: Service::default(),
+            doubt: None,
             follow: None,
         }
     }
@@ -239,6 +246,8 @@ impl Member {
         self.draining = false;
         self.planned = None;
         self.displaces = None;
+        self.service = Service::default();
+        self.doubt = None;
         self.bereaved_at = None;
         self.moved_at = None;
         self.failed_moves.clear();

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::uplink::Uplink;
+use crate::relay::ChildFigures;
+
 /// Share of the upload given to children; the rest is for repairs and the line's own needs (rule
 /// C1 of the placement rules).
 const UPLOAD_SHARE: f64 = 0.8;
@@ -12,6 +15,9 @@ const ASSUMED_RATE: f64 = 2_500_000.0;
 /// Time over which the stream's rate is measured.
 const WINDOW: Duration = Duration::from_secs(4);
 
+/// Time between two looks at how the children fare.
+const LOOK_INTERVAL: Duration = Duration::from_millis(900);
+
 /// What a node can give.
 #[derive(Debug)]
 pub struct Capacity {
@@ -21,6 +27,8 @@ pub struct Capacity {
     window: Option<(Instant, u64)>,
     /// Bits per second of the whole stream.
     rate: Option<f64>,
+    uplink: Uplink,
+    looked: Option<Instant>,
 }
 
 impl Capacity {
@@ -31,6 +39,8 @@ impl Capacity {
             max_upload,
             window: None,
             rate: None,
+            uplink: Uplink::default(),
+            looked: None,
         }
     }
 
@@ -53,8 +63,25 @@ impl Capacity {
         self.fitting()
     }
 
-    /// How many children fit by what is known so far.
+    /// Whether the children are to be looked at: children report about once a second.
+    pub fn look_due(&self, now: Instant) -> bool {
+        self.looked.is_none_or(|at| now >= at + LOOK_INTERVAL)
+    }
+
+    /// Takes note of how the children fare: see [`Uplink::look`].
+    pub fn look(&mut self, now: Instant, children: &[ChildFigures], lost_above: f32) {
+        self.looked = Some(now);
+        self.uplink.look(now, children, lost_above);
+    }
+
+    /// How many children fit by what is known so far: by what was declared, by the operator's limit,
+    /// and by what the uplink was seen to carry.
     pub fn fitting(&self) -> u16 {
+        let allowed = self.allowed();
+        self.uplink.room().map_or(allowed, |room| room.min(allowed))
+    }
+
+    fn allowed(&self) -> u16 {
         let Some(upload) = self.max_upload else {
             return self.declared;
         };

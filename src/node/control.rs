@@ -208,9 +208,20 @@ impl Node {
         let totals = Totals {
             received: sum(|stats| stats.packets),
             lost: sum(|stats| stats.lost),
+            repaired: sum(|stats| stats.repaired),
             up_bytes: self.up_bytes,
             at: Some(now),
         };
+        let before = self.reported;
+        let received = totals.received.saturating_sub(before.received);
+        let gone = (totals.lost + totals.repaired).saturating_sub(before.lost + before.repaired);
+        let lost_above = gone as f32 / (received + gone).max(1) as f32;
+        if let Some(relay) = &mut self.relay
+            && self.capacity.look_due(now)
+        {
+            let figures = relay.take_figures();
+            self.capacity.look(now, &figures, lost_above);
+        }
         let slots = self.capacity.slots(now, sum(|stats| stats.payload_bytes));
         self.peer.set_slots(slots);
         let before = std::mem::replace(&mut self.reported, totals);

@@ -331,6 +331,12 @@ pub enum PeerOutput {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerEvent {
+    /// The parent finds that the path from it does not carry the picture: only sound comes for now. Or
+    /// the picture is sent again.
+    Picture {
+        /// Whether it is held.
+        held: bool,
+    },
     /// The tracker accepted the broadcast.
     Published,
     /// No parent yet.

@@ -176,6 +176,7 @@ impl Peer {
             | PeerMessage::Answer { .. }
             | PeerMessage::Pulse(_)
             | PeerMessage::Drain
+            | PeerMessage::Picture { .. }
             | PeerMessage::Refuse { .. } => {}
         }
     }
@@ -242,6 +243,7 @@ impl Peer {
                 }
             }
             PeerMessage::Drain => self.parent_leaves(now, link),
+            PeerMessage::Picture { held } => self.event(PeerEvent::Picture { held }),
             PeerMessage::Info(signed) => self.learn_tracks(now, link, signed),
             PeerMessage::Bye => self.lose_parent(now, link, LostReason::Closed),
             PeerMessage::Answer { epoch, sdp, heads } => {
@@ -277,6 +279,14 @@ impl Peer {
             self.tell_refused(&child, link, reason);
         } else {
             self.lose_parent(now, link, LostReason::Unusable);
+        }
+    }
+
+    /// A child hears that its picture is held because its path does not carry it, or that it is sent
+    /// again. Players have no ear for that.
+    pub fn tell_picture(&mut self, link: LinkKey, held: bool) {
+        if self.children.is_connected(link) && !self.children.is_player(link) {
+            self.send(link, PeerMessage::Picture { held });
         }
     }
 

@@ -57,6 +57,15 @@ impl Lane {
     }
 }
 
+/// What was seen of a child's path since somebody asked.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) sent: u64,
+    pub(super) asked: u64,
+    pub(super) fraction_lost: Option<f32>,
+    pub(super) rtt: Option<Duration>,
+}
+
 #[derive(Debug)]
 pub(super) struct Child {
     lanes: Vec<Lane>,
@@ -75,6 +84,10 @@ pub(super) struct Child {
     /// It may say nothing for long: a player may report as seldom as RFC 3550 lets it.
     may_be_silent: bool,
     rtt: Duration,
+    /// Since they were taken last.
+    figures: Figures,
+    /// Whether the child was told that it gets no picture.
+    held_is_told: bool,
     pace: Bucket,
     repairs: Bucket,
 }
@@ -98,6 +111,8 @@ impl Child {
             health: Health::new(now),
             may_be_silent: false,
             rtt: Duration::ZERO,
+            figures: Figures::default(),
+            held_is_told: false,
             pace: Bucket::full(now, CATCH_UP_BURST),
             repairs: Bucket::full(now, REPAIR_BURST),
         }
@@ -121,6 +136,22 @@ impl Child {
     /// Whether the link has become worn since the last time.
     pub(super) fn take_worn(&mut self) -> bool {
         self.worn && !std::mem::replace(&mut self.worn_is_told, true)
+    }
+
+    /// What was seen of its path since this was asked last.
+    pub(super) fn take_figures(&mut self) -> Figures {
+        std::mem::take(&mut self.figures)
+    }
+
+    /// Whether its picture is held because its path does not carry it.
+    pub(super) fn is_held(&self) -> bool {
+        self.health.is_lossy() && self.is_active()
+    }
+
+    /// Whether it is held now, if that has changed since the last time.
+    pub(super) fn take_held(&mut self) -> Option<bool> {
+        let held = self.is_held();
+        (std::mem::replace(&mut self.held_is_told, held) != held).then_some(held)
     }
 
     /// Takes out the tracks whose key frames the child waits for.
@@ -251,6 +282,7 @@ impl Child {
             Some(sent) => sent.highest = sent.highest.max(packet.seq),
         }
         self.health.on_sent();
+        self.figures.sent += 1;
         self.batch.push(Arc::clone(packet));
     }
 
@@ -365,6 +397,7 @@ impl Child {
             if now.saturating_duration_since(arrived) < self.rtt / 2 {
                 continue;
             }
+            self.figures.asked += 1;
             if !self.repairs.has_tokens() {
                 return;
             }
@@ -409,6 +442,9 @@ impl Child {
         tracks: &[Track],
     ) {
         self.rtt = rtt.unwrap_or(self.rtt);
+        self.figures.rtt = rtt.or(self.figures.rtt);
+        let worst = self.figures.fraction_lost.unwrap_or(0.0);
+        self.figures.fraction_lost = Some(worst.max(fraction_lost));
         let verdict = self.health.on_report(now, fraction_lost);
         self.act_on(verdict, now, tracks);
     }

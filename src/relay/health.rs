@@ -1,8 +1,11 @@
 //! Whether a child's path can carry pictures, judged by what the child reports.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::limits::{CHILD_LOSS_MAX, CHILD_SILENCE, HEAVY_LOSS_TIME, LOSS_HOLD, SILENCE_HOLD};
+use crate::limits::{
+    CHILD_LOSS_LASTING, CHILD_LOSS_MAX, CHILD_SILENCE, HEAVY_LOSS_TIME, LASTING_LOSS_TIME,
+    LOSS_HOLD, LOSS_HOLD_MAX, LOSS_MEMORY, SILENCE_HOLD,
+};
 
 /// What to do about a child's picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,10 @@ pub(super) struct Health {
     owes_report: bool,
     /// Since when every report told of heavy loss.
     heavy_loss_since: Option<Instant>,
+    /// Since when every report told of more loss than a stream can do with.
+    loss_since: Option<Instant>,
+    /// When the picture was tried again last, and how long it had been held.
+    tried: Option<(Instant, Duration)>,
 }
 
 impl Health {
@@ -40,12 +47,19 @@ impl Health {
             last_heard: now,
             owes_report: false,
             heavy_loss_since: None,
+            loss_since: None,
+            tried: None,
         }
     }
 
     /// Whether the picture is held.
     pub(super) fn is_held(&self) -> bool {
         self.hold.is_some()
+    }
+
+    /// Whether it is held because of what is lost.
+    pub(super) fn is_lossy(&self) -> bool {
+        matches!(self.hold, Some(Hold::Lossy { .. }))
     }
 
     /// Media was sent to it.
@@ -63,18 +77,33 @@ impl Health {
     /// The child reported that it lost `fraction_lost` of what was sent. One report can be one
     /// burst, so heavy loss has to last.
     pub(super) fn on_report(&mut self, now: Instant, fraction_lost: f32) -> Option<Verdict> {
-        if fraction_lost <= CHILD_LOSS_MAX {
-            self.heavy_loss_since = None;
+        if self.is_lossy() {
+            // What is told now is of the time before, or of the sound alone.
             return None;
         }
-        let since = *self.heavy_loss_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < HEAVY_LOSS_TIME {
+        let lasts = |since: &mut Option<Instant>, lossy: bool, time: Duration| {
+            if !lossy {
+                *since = None;
+                return false;
+            }
+            now.saturating_duration_since(*since.get_or_insert(now)) >= time
+        };
+        let heavy = fraction_lost > CHILD_LOSS_MAX;
+        let heavy = lasts(&mut self.heavy_loss_since, heavy, HEAVY_LOSS_TIME);
+        let lossy = fraction_lost > CHILD_LOSS_LASTING;
+        let lossy = lasts(&mut self.loss_since, lossy, LASTING_LOSS_TIME);
+        if !heavy && !lossy {
             return None;
         }
         self.heavy_loss_since = None;
-        self.hold = Some(Hold::Lossy {
-            until: now + LOSS_HOLD,
-        });
+        self.loss_since = None;
+        // A path that failed again soon is given longer.
+        let hold = match self.tried {
+            Some((at, hold)) if now < at + LOSS_MEMORY => (2 * hold).min(LOSS_HOLD_MAX),
+            _ => LOSS_HOLD,
+        };
+        self.tried = Some((now + hold, hold));
+        self.hold = Some(Hold::Lossy { until: now + hold });
         Some(Verdict::Hold)
     }
 
@@ -156,5 +185,21 @@ mod tests {
         );
         assert_eq!(health.check(at(4900)), None);
         assert_eq!(health.check(at(5000)), Some(Verdict::Release));
+        assert_eq!(health.on_report(at(6000), 0.9), None);
+        assert_eq!(health.on_report(at(7000), 0.9), Some(Verdict::Hold));
+        assert_eq!(health.check(at(10_900)), None, "it is given twice as long");
+        assert_eq!(health.check(at(11_000)), Some(Verdict::Release));
+    }
+
+    #[test]
+    fn less_loss_that_lasts_longer_holds_too() {
+        let start = beginning();
+        let mut health = Health::new(start);
+        let at = |s| start + Duration::from_secs(s);
+        for s in 0..4 {
+            assert_eq!(health.on_report(at(s), 0.2), None);
+        }
+        assert_eq!(health.on_report(at(4), 0.2), Some(Verdict::Hold));
+        assert!(health.is_lossy());
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::child::Child;
 use super::pace::Share;
 use super::packet::{ExtSeq, TrackIndex};
-use super::{Relay, RelayOutput, gather};
+use super::{ChildFigures, Relay, RelayOutput, gather};
 use crate::id::LinkKey;
 use crate::limits::CHILD_CHECK_INTERVAL;
 use crate::wire::announcement::MediaKind;
@@ -239,6 +239,24 @@ impl Relay {
         self.plan_turn(now);
     }
 
+    /// What was seen of the path to each child that gets media, since this was asked last.
+    pub fn take_figures(&mut self) -> Vec<ChildFigures> {
+        let active = self.children.iter_mut().filter(|(_, c)| c.is_active());
+        let figures = active.map(|(&link, child)| {
+            let held = child.is_held();
+            let seen = child.take_figures();
+            ChildFigures {
+                link,
+                sent: seen.sent,
+                asked: seen.asked,
+                fraction_lost: seen.fraction_lost,
+                rtt: seen.rtt,
+                held,
+            }
+        });
+        figures.collect()
+    }
+
     /// How children that are behind share the uplink, with `more` of them about to come.
     pub(super) fn share(&self, more: usize) -> Share {
         let stream_rate = self.stream_rate();
@@ -275,6 +293,10 @@ impl Relay {
             self.behind.remove(&key);
         }
         gather(key, child, &mut self.dirty, &mut self.outputs);
+        if let Some(held) = child.take_held() {
+            let child = key;
+            self.outputs.push_back(RelayOutput::Picture { child, held });
+        }
         let wishes = child.take_wishes();
         for track in (0..8).filter(|track| wishes & (1 << track) != 0) {
             self.want_key_frame(now, track);

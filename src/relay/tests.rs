@@ -294,6 +294,7 @@ impl World {
                     self.nodes[node].delivered.push((packet.track, packet.seq));
                 }
                 RelayOutput::ReplaceLink { child } => self.replaced.push(child),
+                RelayOutput::Picture { .. } => {}
             }
         }
     }

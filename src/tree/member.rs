@@ -96,6 +96,8 @@ pub struct Peer {
     pub(super) feeding: u16,
     /// Most children it was seen to feed at one time.
     pub(super) shown: u16,
+    /// What it carries at most, after its children said that it carries no more.
+    pub(super) doubted: Option<u16>,
     pub(super) used: u16,
     pub(super) reserved: u16,
     pub(super) delay_ms: u32,
@@ -125,6 +127,7 @@ impl Peer {
             declared: new.slots,
             feeding: 0,
             shown: 0,
+            doubted: None,
             used: 0,
             reserved: 0,
             delay_ms: 0,
@@ -167,10 +170,16 @@ impl Peer {
     }
 
     /// Children it may be given: claims are not facts, so it is a few at first, and twice as many
-    /// as it was ever seen to feed after that.
+    /// as it was ever seen to feed after that; less if its children say so.
     pub fn slots(&self) -> u16 {
         let believed = self.shown.saturating_mul(2).max(UNPROVEN_SLOTS);
-        self.declared.min(believed)
+        let doubted = self.doubted.unwrap_or(u16::MAX);
+        self.declared.min(believed).min(doubted)
+    }
+
+    /// What it carries at most by what its children say, if they complained.
+    pub fn doubted(&self) -> Option<u16> {
+        self.doubted
     }
 
     /// Those of its slots that are kept for heals and displacement while there are others (rule
@@ -184,7 +193,10 @@ impl Peer {
 
     /// What it may turn out to serve: a step beyond what is believed.
     pub(super) fn promise(&self) -> u16 {
-        self.declared.min(self.slots().saturating_mul(4))
+        let doubted = self.doubted.unwrap_or(u16::MAX);
+        self.declared
+            .min(self.slots().saturating_mul(4))
+            .min(doubted)
     }
 
     /// How much of a tree it can carry.

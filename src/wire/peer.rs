@@ -77,6 +77,12 @@ pub enum PeerMessage {
     /// `control`, from a parent or standby: I am about to leave, take another. It feeds its
     /// children until they have one.
     Drain,
+    /// `control`, from a parent: the child's path does not carry the picture, which is not sent for
+    /// now, while the sound goes on; or it is sent again.
+    Picture {
+        /// Whether it is held.
+        held: bool,
+    },
 }
 
 /// Who is at the other end.
@@ -185,6 +191,7 @@ impl PeerMessage {
             | Self::Info(_)
             | Self::Deactivate
             | Self::Drain
+            | Self::Picture { .. }
             | Self::Bye
             | Self::Refuse { .. } => Ok(()),
         }

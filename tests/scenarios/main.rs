@@ -5,6 +5,7 @@
 mod world;
 
 mod audience;
+mod capacity;
 mod joining;
 mod losing_a_parent;
 mod moving;

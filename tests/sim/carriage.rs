@@ -6,7 +6,7 @@ use banyan::id::{Epoch, LinkKey, NodeId};
 use banyan::node::{Input, Output, PeerInput};
 use banyan::relay::packet::Packet;
 use banyan::wire::peer::{Channel, PeerMessage};
-use banyan::wire::tracker::RefuseReason;
+use banyan::wire::tracker::{ClientMessage, RefuseReason};
 use rand::RngExt;
 
 use super::{Happening, SimLink, World};
@@ -26,10 +26,16 @@ impl World {
         let Some(to) = self.other_end(from, link) else {
             return;
         };
-        if self.network.loss > 0.0 && self.rng.random_bool(self.network.loss) {
-            return;
+        let strayed = self.network.loss > 0.0 && self.rng.random_bool(self.network.loss);
+        let waits = self.through_lines(from, to, &input).filter(|_| !strayed);
+        if let Input::Packet { packet, .. } = &input {
+            let traffic = self.traffic.entry(link).or_default();
+            traffic.count(packet.track, packet.seq, waits.is_some());
         }
-        let time = self.travel_time();
+        let Some(waits) = waits else {
+            return;
+        };
+        let time = self.travel_time() + waits;
         let happening = match input {
             Input::Control(_) => Happening::ToNode(to, input),
             _ => {
@@ -52,7 +58,12 @@ impl World {
 
     pub(super) fn carry_out(&mut self, id: NodeId, output: Output) {
         match output {
-            Output::Tracker(message) => {
+            Output::Tracker(mut message) => {
+                if let (ClientMessage::Report(report), Some(slots)) =
+                    (&mut message, self.boasters.get(&id))
+                {
+                    report.slots = *slots;
+                }
                 if let Some(session) = self.nodes.get(&id).and_then(|place| place.session) {
                     let time = self.stream_time();
                     self.schedule(time, Happening::ToTracker(session, message));

@@ -2,6 +2,7 @@
 //! between them, on one virtual clock from one seed.
 
 mod carriage;
+mod lines;
 mod verdict;
 
 use std::cmp::Reverse;
@@ -127,12 +128,17 @@ pub struct World {
     by_session: BTreeMap<SessionId, NodeId>,
     next_session: u64,
     links: BTreeMap<LinkKey, SimLink>,
+    uplinks: BTreeMap<NodeId, lines::Line>,
+    downlinks: BTreeMap<NodeId, lines::Line>,
+    traffic: BTreeMap<LinkKey, lines::Traffic>,
     /// Pairs (child, parent) between which ICE finds no way.
     pub unreachable: BTreeSet<(NodeId, NodeId)>,
     /// Parents that do not know what it is to be offered anew.
     pub older: BTreeSet<NodeId>,
     /// Parents that refuse it.
     pub unwilling: BTreeSet<NodeId>,
+    /// Nodes that report these slots, whatever they have.
+    pub boasters: BTreeMap<NodeId, u16>,
     /// Links that stood and were closed.
     pub closed: usize,
     /// Offers made over links that stood.
@@ -173,9 +179,13 @@ impl World {
             by_session: BTreeMap::new(),
             next_session: 0,
             links: BTreeMap::new(),
+            uplinks: BTreeMap::new(),
+            downlinks: BTreeMap::new(),
+            traffic: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             older: BTreeSet::new(),
             unwilling: BTreeSet::new(),
+            boasters: BTreeMap::new(),
             closed: 0,
             offers: 0,
             network: Network::default(),
@@ -440,25 +450,13 @@ impl World {
             Happening::VideoFrame(frame) => self.video_frame(frame),
             Happening::AudioFrame(frame) => self.audio_frame(frame),
             Happening::Feedback => {
-                for (link, ends) in &self.links {
-                    let Some(parent) = ends.parent.filter(|_| ends.connected) else {
-                        continue;
-                    };
-                    if self
-                        .nodes
-                        .get(&link.child)
-                        .is_some_and(|place| !place.frozen)
-                    {
-                        let report = Input::ReceiverReport {
-                            link: *link,
-                            fraction_lost: self.network.loss as f32,
-                            rtt: Some(self.network.delay * 2),
-                        };
-                        self.scheduled += 1;
-                        let at = self.now + self.network.delay;
-                        let happening = Happening::ToNode(parent, report);
-                        self.queue
-                            .push(Reverse(Scheduled(at, self.scheduled, happening)));
+                let connected = self.links.iter().filter(|(_, ends)| ends.connected);
+                let connected = connected.filter_map(|(link, ends)| Some((*link, ends.parent?)));
+                for (link, parent) in connected.collect::<Vec<_>>() {
+                    let child = self.nodes.get(&link.child);
+                    if child.is_some_and(|place| !place.frozen) {
+                        let report = self.feedback_of(link, parent);
+                        self.schedule(self.network.delay, Happening::ToNode(parent, report));
                     }
                 }
                 self.schedule(FEEDBACK_INTERVAL, Happening::Feedback);

@@ -93,6 +93,11 @@ fn write_core(counters: &Counters, text: &mut Exposition) {
             broadcasts.switched,
         ),
         (
+            "doubted_total",
+            "Parents whose children received too little, and that count for fewer slots since",
+            broadcasts.doubted,
+        ),
+        (
             "adopted_total",
             "Peers put back in their place by reports",
             broadcasts.adopted,
