@@ -15,6 +15,7 @@
  * @property {() => void} close
  * @property {MediaStream} stream
  * @property {import("./wire.js").Pulse} remote
+ * @property {boolean} soundOnly
  * @property {string[]} path
  * @property {boolean} current whether its tracks are those the stream has now
  * @property {number} heardAt

@@ -128,6 +128,7 @@ function waiting(view, offline) {
 function starting(view, offline) {
   if (offline) return ended({});
   if (isAway(view)) return away({});
+  if (view.soundOnly) return narrow({});
   if (view.undecoded) {
     return say(
       "bad",
@@ -159,12 +160,23 @@ function playing(view, offline) {
       covers: false,
     });
   }
+  if (view.soundOnly) return narrow({ covers: false });
   const text = view.trackerUp ? "" : "The tracker is away; the stream goes on without it.";
   return say("good", "Live", "Live", text, { covers: false });
 }
 
 /** @param {Partial<Words>} more */
 const ended = (more) => say("calm", "Offline", "The broadcast is over", "A later one begins here by itself.", more);
+
+/** @param {Partial<Words>} more */
+const narrow = (more) =>
+  say(
+    "calm",
+    "Sound only",
+    "Your connection does not carry the picture",
+    "The sound goes on, and the picture is tried again by itself.",
+    more,
+  );
 
 /** @param {PeerView} view */
 const isAway = (view) => view.status?.state === "away";

@@ -40,6 +40,7 @@
  * @property {number | null} delayMs
  * @property {number | null} rttMs
  * @property {boolean} sourceIdle the broadcaster has paused
+ * @property {boolean} soundOnly this connection does not carry the picture
  * @property {boolean} upstreamHealing a node above us changes its parent
  * @property {boolean} stalled no media for a while although the parent lives
  * @property {boolean} undecoded media comes but no picture

@@ -145,6 +145,7 @@ export class Peer {
       delayMs: delay,
       rttMs: fed?.upstream.rtt ?? null,
       sourceIdle: fed?.upstream.remote.source_idle ?? false,
+      soundOnly: fed?.upstream.soundOnly ?? false,
       upstreamHealing: fed?.upstream.remote.healing ?? false,
       stalled: (fed?.upstream.stillMs ?? 0) > 1500,
       undecoded: fed !== null && this.#undecoded(fed),

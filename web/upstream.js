@@ -81,6 +81,8 @@ export class Upstream {
     this.heartbeatAt = 0;
     /** The parent's newest word of itself. @type {Pulse} */
     this.remote = { heads: [], source_idle: false, healing: false };
+    /** Whether the parent sends no picture because the way from it does not carry one. */
+    this.soundOnly = false;
     /** When anything, and when media came last. */
     this.heardAt = 0;
     this.mediaAt = 0;
@@ -399,6 +401,9 @@ export class Upstream {
         if (this.epoch === null) return this.options.events.refused();
         if (message.body.epoch === this.epoch) this.#lose("closed");
         return;
+      case "picture":
+        this.soundOnly = message.body.held;
+        return this.options.events.word();
       case "pulse":
         return this.#word(message.body);
       case "heartbeat":

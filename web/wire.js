@@ -196,6 +196,7 @@ const peerMessage = tagged({
   heartbeat,
   pulse: record({ heads, source_idle: flag, healing: flag }),
   drain: unit,
+  picture: record({ held: flag }),
   bye: unit,
   answer: record({ epoch: count, sdp, heads }),
   refuse: record({ epoch: count, reason: text(40) }),

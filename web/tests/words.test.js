@@ -44,6 +44,7 @@ test("every state has its words", () => {
   assert.equal(words({ ...view, state: "healing", status: away }).covers, false);
   assert.match(words({ ...view, state: "playing", stalled: true, status: away }).title, /broadcaster is away/);
   assert.match(words({ ...view, state: "playing", status: away }).title, /Live/);
+  assert.match(words({ ...view, state: "playing", soundOnly: true }).title, /does not carry the picture/);
   assert.match(words({ ...view, state: "waiting", detail: "no_media", status: away }).title, /is away/);
   assert.match(words({ ...view, state: "waiting", detail: "full", ahead: 2 }).text, /2 viewers ahead/);
 });

@@ -73,6 +73,7 @@ export class FakeUpstream {
     this.clock = clock;
     this.stream = /** @type {any} */ ({});
     this.remote = { heads: [], source_idle: false, healing: false };
+    this.soundOnly = false;
     /** @type {string[]} */
     this.path = [];
     this.current = true;
