@@ -129,13 +129,13 @@ export class Player {
 }
 
 /**
- * Whether a picture comes after another of the same stream; one of another time is as good.
+ * Whether a picture is no earlier than another of the same stream; one of another time is as good.
  * @param {number | null} timestamp @param {number | null} than
  */
 function isLater(timestamp, than) {
   if (timestamp === null || than === null) return true;
   const ahead = (timestamp - than) | 0;
-  return ahead > 0 || ahead < -10 * VIDEO_CLOCK;
+  return ahead >= 0 || ahead < -10 * VIDEO_CLOCK;
 }
 
 function makeVideo() {

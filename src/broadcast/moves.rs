@@ -157,8 +157,8 @@ impl Broadcast {
         let Some(member) = self.member_at(peer) else {
             return true;
         };
-        // A page lets its parent go before the next one delivers.
-        member.class != PeerClass::Native
+        // A player has one connection for its life.
+        member.class == PeerClass::Player
             || member.attempt.is_some()
             || member.planned.is_some()
             || member.edge.as_ref().is_none_or(|edge| edge.link.is_none())

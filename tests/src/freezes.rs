@@ -18,10 +18,14 @@ use crate::{media, secs, wait_for};
 /// Children of each node: the page, and whoever is its own standby's client.
 const SLOTS: u32 = 2;
 
+/// Relays below the root, which is full with them: the page's parent, its standby, and the one that
+/// is its next standby.
+const RELAYS: usize = 3;
+
 /// How long after the end of a parent pictures are looked at.
 const AFTERMATH: Duration = secs(3);
 
-/// A root, two relays below it, and a page below one of them.
+/// A root, three relays below it, and a page below one of them.
 #[derive(Debug)]
 pub struct Watched {
     page: Page,
@@ -36,10 +40,11 @@ impl Watched {
     pub fn open(clip: &Path) -> Self {
         let directory = TempDir::new();
         let args = Broadcast::args_on(&directory, "127.0.0.1:0".parse().unwrap(), clip);
-        let root = Broadcast::start(&directory, args.with("--max-children", "2"));
+        let root = Broadcast::start(&directory, args.with("--max-children", RELAYS.to_string()));
         let mut relays = Vec::new();
-        for name in ["relay-1", "relay-2"] {
-            let relay = Node::relay(&directory, name, &root.link, SLOTS);
+        for number in 1..=RELAYS {
+            let name = format!("relay-{number}");
+            let relay = Node::relay(&directory, &name, &root.link, SLOTS);
             relay.wait_for_media(secs(20));
             relays.push(relay);
         }
@@ -48,18 +53,27 @@ impl Watched {
         Self {
             page,
             relays,
-            started: 2,
+            started: RELAYS,
             root,
             directory,
         }
     }
 
-    /// Waits until the page has a standby that stands.
+    /// Waits until the page hangs below a relay and has a standby that stands.
     pub fn wait_for_standby(&self) {
-        wait_for("the page's standby", secs(30), || {
+        wait_for("the page's standby", secs(60), || {
             let stats = self.page.stats();
-            (stats["state"] == "playing" && stats["standby"].is_string()).then_some(())
+            let standby = stats["state"] == "playing" && stats["standby"].is_string();
+            (standby && self.parent_of_page().is_some()).then_some(())
         });
+    }
+
+    /// Which relay feeds the page.
+    fn parent_of_page(&self) -> Option<usize> {
+        let stats = self.page.stats();
+        let parent = stats["parent"].as_str()?;
+        let named = |relay: &Node| relay.newest_stats().peer == parent;
+        self.relays.iter().position(named)
     }
 
     /// Parents that the page lost after they had served it.
@@ -73,12 +87,8 @@ impl Watched {
     /// # Panics
     /// When the picture goes back or is damaged.
     pub fn fell(&mut self, end: End) -> f64 {
-        let parent = self.page.stats()["parent"].as_str().unwrap().to_owned();
-        let named = |relay: &Node| relay.newest_stats().peer == parent;
-        let victim = self.relays.iter().position(named).unwrap();
+        let victim = self.parent_of_page().unwrap();
         let mut victim = self.relays.remove(victim);
-        // Whatever moved before has come to rest.
-        sleep(secs(1));
         let before = self.page.browser.evaluate("performance.now()");
         let before = before.as_f64().unwrap();
         match end {

@@ -26,7 +26,7 @@ struct Options {
     /// Minutes of steady coming and going before, and as many while it is watched.
     #[arg(long, default_value_t = 20.0)]
     minutes: f64,
-    /// Pages are never moved, as it is today.
+    /// Pages are never moved, to see what moving them is worth.
     #[arg(long)]
     pages_stay: bool,
 }

@@ -36,15 +36,19 @@
     const shown = (_now, { expectedDisplayTime }) => {
       const number = stampedNumber(video);
       const frame = { number, at: expectedDisplayTime, seen: performance.now() };
-      // A callback that ran when the next picture was up already saw that one in place of its own.
-      const before = frames.at(-1);
-      const late = before && before.seen > expectedDisplayTime - REFRESH;
-      if (late && before.number === number) frames.pop();
+      video.requestVideoFrameCallback(shown);
       // A picture that is prepared behind the one on screen is seen by nobody.
       const front = document.querySelector('video[data-active]');
-      const hidden = front !== null && front !== video;
-      if (number !== undefined && !hidden) frames.push(frame);
-      video.requestVideoFrameCallback(shown);
+      if (number === undefined || (front && front !== video)) return;
+      const before = frames.at(-1);
+      const same = before?.number === number;
+      // Another element that goes on with the same picture is no news.
+      const other = probe.front !== video;
+      probe.front = video;
+      if (same && other) return;
+      // A callback that ran when the next picture was up already saw that one in place of its own.
+      if (same && before.seen > expectedDisplayTime - REFRESH) frames.pop();
+      frames.push(frame);
     };
     video.requestVideoFrameCallback(shown);
   }
