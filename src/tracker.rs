@@ -109,6 +109,19 @@ pub struct StreamSummary {
     pub listed: bool,
     /// When it began to play.
     pub started: Option<Instant>,
+    /// About how many bits per second each viewer receives; none while the root feeds nobody.
+    pub bits_per_second: Option<u64>,
+    /// Lost parents since the broadcast began.
+    pub heals: Heals,
+}
+
+/// How peers that lost their parent got another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heals {
+    /// A warm standby took over.
+    pub by_standby: u64,
+    /// They asked the tracker.
+    pub by_tracker: u64,
 }
 
 /// Figures for metrics.
@@ -441,9 +454,15 @@ impl<R: Rng> Tracker<R> {
 }
 
 fn summary(broadcast: &Broadcast) -> StreamSummary {
+    let counters = broadcast.counters();
     StreamSummary {
         status: broadcast.status(),
         listed: broadcast.listed(),
         started: broadcast.started(),
+        bits_per_second: broadcast.bits_per_second(),
+        heals: Heals {
+            by_standby: counters.switched,
+            by_tracker: counters.heals,
+        },
     }
 }

@@ -61,6 +61,8 @@ pub enum Command {
     Load(Load),
     /// Check whether this machine can take part, and tell what would help.
     Check(Check),
+    /// Draw the living tree of a stream in the terminal: who feeds whom, and how well.
+    Top(Top),
     /// Make the key file of a new stream and print the stream's id.
     Keygen(Keygen),
     /// Manual pages and completions.
@@ -130,6 +132,17 @@ pub struct Check {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// The watch link: https://TRACKER/watch/STREAM
+    #[arg(value_parser = WatchLink::from_str)]
+    pub link: WatchLink,
+    /// Print the tree once, as plain text, and end. So it is wherever standard output is no terminal.
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// Options of `keygen`.

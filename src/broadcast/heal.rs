@@ -32,6 +32,7 @@ impl Broadcast {
         if self.is_player(&node) {
             return;
         }
+        self.note_rate(&node, &report);
         let Some(member) = self.members.get_mut(&node) else {
             return;
         };

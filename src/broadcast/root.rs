@@ -9,13 +9,15 @@ use crate::id::{LinkKey, NodeId, StreamId};
 use crate::limits::{MEDIA_SEEN, PROVEN_AGE, RENEWAL, ROOT_AWAY, ROOT_GRACE};
 use crate::tree::{Round, Tree};
 use crate::wire::announcement::SignedStreamInfo;
-use crate::wire::tracker::{ErrorCode, IceServer, Publish, ServerMessage, StreamState};
+use crate::wire::tracker::{ErrorCode, IceServer, Publish, Report, ServerMessage, StreamState};
 
 #[derive(Debug)]
 pub(super) struct Root {
     node: NodeId,
     /// Since when its session is gone.
     lost_at: Option<Instant>,
+    /// What each of its children receives.
+    bits_per_second: Option<u64>,
 }
 
 #[cfg(test)]
@@ -129,6 +131,7 @@ impl Broadcast {
         self.root = Some(Root {
             node: arrival.node,
             lost_at: None,
+            bits_per_second: None,
         });
         let handle = self.enter(now, arrival);
         // A peer that was just inserted has no parent, so this does not fail.
@@ -193,6 +196,20 @@ impl Broadcast {
             self.queue.retell();
         }
         self.tell_status(now);
+    }
+
+    /// Takes the stream's bit rate from its root's report.
+    pub(super) fn note_rate(&mut self, from: &NodeId, report: &Report) {
+        if let Some(root) = self.root.as_mut().filter(|root| root.node == *from) {
+            let bits = report.up_bytes_per_second.saturating_mul(8);
+            root.bits_per_second = bits.checked_div(report.children.len() as u64);
+        }
+    }
+
+    /// About how many bits per second a viewer receives, from what the root sends to how many;
+    /// none while it feeds nobody.
+    pub fn bits_per_second(&self) -> Option<u64> {
+        self.root.as_ref().and_then(|root| root.bits_per_second)
     }
 
     /// The root ends the broadcast.

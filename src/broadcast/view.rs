@@ -67,6 +67,8 @@ pub struct TreePage {
     pub peers: Vec<TreePeer>,
     /// Peers in the whole tree, the root included.
     pub total: u32,
+    /// How many are at each depth, the root at 0.
+    pub per_depth: Vec<u32>,
     /// What to ask for the next page with, if there is one.
     pub next: Option<NodeId>,
 }
@@ -125,6 +127,7 @@ impl Broadcast {
             next: peers.last().filter(|_| more).map(|peer| peer.id),
             peers,
             total: self.tree.attached(),
+            per_depth: self.tree.per_depth().to_vec(),
         }
     }
 

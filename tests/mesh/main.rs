@@ -20,6 +20,7 @@ mod secrets;
 mod soak;
 mod stall;
 mod standby;
+mod top;
 mod tree;
 mod whep;
 mod whep_conformance;

@@ -8,14 +8,9 @@ use axum::body::Body;
 use banyan::id::StreamId;
 use hyper::header::{CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 use url::Url;
 
-use crate::authorities::client_config;
+use crate::http_client::Server;
 
 /// Time for one request and its answer: placing a viewer takes a round trip to its parent.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -29,8 +24,7 @@ const MAX_REASON: usize = 200;
 /// Where players ask for the stream.
 pub struct Endpoint {
     url: Url,
-    addr: SocketAddr,
-    tls: Option<TlsConnector>,
+    server: Server,
 }
 
 /// What came of asking.
@@ -75,36 +69,30 @@ impl Endpoint {
     /// # Errors
     /// When its host has no address.
     pub async fn at(url: Url) -> anyhow::Result<Self> {
-        let host = url.host_str().context("the link names no host")?;
-        let port = url.port_or_known_default().context("no port")?;
-        let bare = host.trim_matches(['[', ']']);
-        let addr = tokio::net::lookup_host((bare, port))
-            .await
-            .with_context(|| format!("looking {host} up"))?
-            .next()
-            .with_context(|| format!("{host} has no address"))?;
-        let tls = (url.scheme() == "https").then(|| TlsConnector::from(client_config()));
-        Ok(Self { url, addr, tls })
+        let server = Server::of(&url).await?;
+        Ok(Self { url, server })
     }
 
     /// The endpoint's TCP port, when it is on this machine.
     pub fn local_port(&self) -> Option<u16> {
         // Only an own address can be bound.
-        UdpSocket::bind((self.addr.ip(), 0)).ok()?;
-        Some(self.addr.port())
+        let addr = self.server.addr();
+        UdpSocket::bind((addr.ip(), 0)).ok()?;
+        Some(addr.port())
     }
 
     /// The addresses that players open their sockets on: the one this machine would send to the
     /// tracker from, and those of every interface where that is a loopback address, because the
     /// parent may be bound to either.
     pub fn media_addrs(&self) -> Vec<SocketAddr> {
-        let any: IpAddr = match self.addr {
+        let addr = self.server.addr();
+        let any: IpAddr = match addr {
             SocketAddr::V4(_) => [0, 0, 0, 0].into(),
             SocketAddr::V6(_) => [0_u16; 8].into(),
         };
         let from = UdpSocket::bind((any, 0)).and_then(|socket| {
             // Picks a route and sends nothing.
-            socket.connect(self.addr)?;
+            socket.connect(addr)?;
             socket.local_addr()
         });
         match from {
@@ -153,26 +141,11 @@ impl Endpoint {
         url: &Url,
         text: String,
     ) -> Result<Response<Body>, RequestError> {
-        let stream = TcpStream::connect(self.addr).await.map_err(unreachable)?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            Some(tls) => {
-                let host = self.url.host_str().unwrap_or_default();
-                let host = host.trim_matches(['[', ']']).to_owned();
-                let name = ServerName::try_from(host).map_err(unreachable)?;
-                Box::new(tls.connect(name, stream).await.map_err(unreachable)?)
-            }
-            None => Box::new(stream),
-        };
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream))
-                .await
-                .map_err(unreachable)?;
-        tokio::spawn(connection);
-        let authority = &self.url[url::Position::BeforeHost..url::Position::AfterPort];
+        let mut sender = self.server.connect().await.map_err(unreachable)?;
         let mut request = Request::builder()
             .method(method)
             .uri(&url[url::Position::BeforePath..])
-            .header(HOST, authority);
+            .header(HOST, self.server.authority());
         if !text.is_empty() {
             request = request.header(CONTENT_TYPE, "application/sdp");
         }
@@ -197,11 +170,6 @@ impl Endpoint {
         Err(RequestError::Refused { status, reason })
     }
 }
-
-/// A TCP or TLS connection.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn body(response: Response<Body>) -> Result<String, RequestError> {
     let bytes = axum::body::to_bytes(response.into_body(), MAX_ANSWER)

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use banyan::id::{NodeId, StreamId};
-use banyan::tracker::{StreamSummary, TreePage, TreeQuery};
+use banyan::tracker::{StreamSummary, TreeQuery};
 use banyan::wire::announcement::SignedStreamInfo;
 use banyan::wire::tracker::{StreamState, TreePeer};
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,13 @@ async fn stream(State(app): State<App>, Path(id): Path<String>) -> Response {
         age: Option<u64>,
         listed: bool,
         info: Option<SignedStreamInfo>,
+        bits_per_second: Option<u64>,
+        heals: Heals,
+    }
+    #[derive(Serialize)]
+    struct Heals {
+        by_standby: u64,
+        by_tracker: u64,
     }
     let id = match stream_id(&id) {
         Ok(id) => id,
@@ -141,7 +148,12 @@ async fn stream(State(app): State<App>, Path(id): Path<String>) -> Response {
     let Some(summary) = found else {
         return no_such_stream();
     };
-    let listed = summary.listed;
+    let StreamSummary {
+        listed,
+        bits_per_second,
+        heals,
+        ..
+    } = summary;
     let (stream, info) = Stream::new(Instant::now(), summary);
     Json(Body {
         stream: stream.stream,
@@ -152,6 +164,11 @@ async fn stream(State(app): State<App>, Path(id): Path<String>) -> Response {
         age: stream.age,
         listed,
         info,
+        bits_per_second,
+        heals: Heals {
+            by_standby: heals.by_standby,
+            by_tracker: heals.by_tracker,
+        },
     })
     .into_response()
 }
@@ -177,6 +194,7 @@ async fn tree(
     struct Body {
         peers: Vec<TreePeer>,
         total: u32,
+        per_depth: Vec<u32>,
         next: Option<NodeId>,
     }
     let id = match stream_id(&id) {
@@ -200,9 +218,13 @@ async fn tree(
     match page {
         Err(_) => stopping(),
         Ok(None) => no_such_stream(),
-        Ok(Some(TreePage { peers, total, next })) => {
-            Json(Body { peers, total, next }).into_response()
-        }
+        Ok(Some(page)) => Json(Body {
+            peers: page.peers,
+            total: page.total,
+            per_depth: page.per_depth,
+            next: page.next,
+        })
+        .into_response(),
     }
 }
 

@@ -35,6 +35,9 @@ async fn only_listed_streams_are_listed() {
     let unlisted = unlisted.json();
     assert_eq!(unlisted["listed"], false);
     assert!(unlisted["info"]["body"].as_str().unwrap().contains("vp8"));
+    assert!(unlisted["bits_per_second"].is_null());
+    assert_eq!(unlisted["heals"]["by_standby"], 0);
+    assert_eq!(unlisted["heals"]["by_tracker"], 0);
 }
 
 #[tokio::test]
@@ -72,6 +75,7 @@ async fn the_tree_names_every_peer_and_its_parent() {
     let peers = tree["peers"].as_array().unwrap();
     assert_eq!(peers.len(), 2, "{tree}");
     assert_eq!(tree["total"], 2);
+    assert_eq!(tree["per_depth"], serde_json::json!([1, 1]));
     assert!(tree["next"].is_null());
     let of_depth = |depth: u64| peers.iter().find(|peer| peer["depth"] == depth).unwrap();
     assert!(of_depth(0)["parent"].is_null());
