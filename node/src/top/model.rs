@@ -217,6 +217,7 @@ pub fn state_word(state: StreamState) -> &'static str {
     match state {
         StreamState::Waiting => "waiting for its publisher",
         StreamState::Live => "live",
+        StreamState::Away => "away, and may return",
         StreamState::Offline => "offline",
     }
 }

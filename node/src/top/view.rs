@@ -167,7 +167,7 @@ fn summary(model: &Model, width: usize, ink: Ink) -> Vec<Line<'static>> {
     };
     let state = match stream.state {
         StreamState::Live => ink.good(),
-        StreamState::Waiting => ink.doubtful(),
+        StreamState::Waiting | StreamState::Away => ink.doubtful(),
         StreamState::Offline => ink.bad(),
     };
     let title = match stream.title.as_str() {
