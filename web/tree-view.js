@@ -1,6 +1,7 @@
 /** The living tree: draws the model as a growing banyan. */
 import { html, set, svg, write } from "./dom.js";
 import { shortId } from "./format.js";
+import { arm, invite, kill } from "./tree-demo.js";
 import { TreeFlow } from "./tree-flow.js";
 import { disc, fall, glide, leafShape, makeMark } from "./tree-mark.js";
 import { branchCurve, curveLength, layout, pathOf } from "./tree-layout.js";
@@ -67,11 +68,20 @@ export class TreeView {
     root.append(this.picture, this.bare);
     this.flow = new TreeFlow(root);
     root.append(this.tip);
+    invite(root);
     this.ground = { x: 0, y: 0 };
 
     this.picture.addEventListener("pointerover", (event) => this.#point(markId(event.target)));
     this.picture.addEventListener("pointerleave", () => this.#point(null));
-    this.picture.addEventListener("click", (event) => this.#point(markId(event.target)));
+    this.picture.addEventListener("click", (event) => {
+      const id = markId(event.target);
+      this.#point(id);
+      if (id !== null) kill(this.marks.get(id));
+    });
+    this.picture.addEventListener("focusin", (event) => {
+      const id = markId(event.target);
+      if (id !== null) this.#point(id);
+    });
     this.picture.addEventListener("keydown", (event) => this.#walk(event));
     this.picture.addEventListener("blur", () => this.#point(null));
     new ResizeObserver(() => this.#arrange()).observe(root);
@@ -181,6 +191,7 @@ export class TreeView {
       "data-path": path.has(peer.id),
       "data-lossy": peer.loss_permille >= 20,
     });
+    arm(mark, native && !root && !own);
     if (own && this.nodes.lastChild !== mark.group) this.nodes.append(mark.group);
     set(mark.shape, { d: native ? disc(r) : leafShape(r * 1.25) });
     set(mark.group.children[0], { r: Math.max(r + 3, 12) });
@@ -367,6 +378,10 @@ export class TreeView {
   /** Arrow keys walk the tree: up and down along a branch, left and right among siblings. @param {KeyboardEvent} event */
   #walk(event) {
     if (event.key === "Escape") return this.#point(null);
+    if (event.key === "Enter" || event.key === " ") {
+      if (this.pointed !== null) kill(this.marks.get(this.pointed));
+      return event.preventDefault();
+    }
     const steps = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"];
     if (!steps.includes(event.key)) return;
     event.preventDefault();

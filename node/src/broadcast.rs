@@ -21,7 +21,7 @@ use crate::config::Broadcast;
 use crate::demo;
 use crate::driver::publisher::PublisherConfig;
 use crate::driver::{Command, Sink};
-use crate::embedded_tracker::EmbeddedTracker;
+use crate::embedded_tracker::{EmbeddedTracker, Kill};
 use crate::http::Listen;
 use crate::invitation::{self, Publish};
 use crate::rtc::UdpPort;
@@ -66,10 +66,11 @@ pub async fn run(options: Broadcast) -> anyhow::Result<()> {
     };
     let key = stream_key::load_or_create(&key_file, &mut rand::rng())?;
 
-    let tracker = match &options.tracker {
+    let mut tracker = match &options.tracker {
         Some(_) => None,
-        None => Some(EmbeddedTracker::start(&options.embedded).await?),
+        None => Some(EmbeddedTracker::start(&options.embedded, options.demo).await?),
     };
+    let kills = tracker.as_mut().and_then(EmbeddedTracker::take_kills);
     let input = match source {
         Some(source) => Media::File(Box::new(source)),
         None => {
@@ -85,7 +86,7 @@ pub async fn run(options: Broadcast) -> anyhow::Result<()> {
         std::future::pending().await
     };
     let result = tokio::select! {
-        result = broadcast(&options, input, key, tracker.as_ref()) => result,
+        result = broadcast(&options, input, key, tracker.as_ref(), kills) => result,
         never = reloading => never,
     };
     if let Some(tracker) = tracker {
@@ -119,6 +120,7 @@ async fn broadcast(
     media: Media,
     key: SigningKey,
     embedded: Option<&EmbeddedTracker>,
+    kills: Option<mpsc::Receiver<Kill>>,
 ) -> anyhow::Result<()> {
     let stream = stream_id(&key);
     let trackers = match (embedded, &options.tracker) {
@@ -126,11 +128,13 @@ async fn broadcast(
             public: own.url().clone(),
             local: own.local_url().clone(),
             lan: own.lan_url(),
+            kills,
         },
         (None, Some(url)) => Trackers {
             public: url.clone(),
             local: url.clone(),
             lan: None,
+            kills: None,
         },
         (None, None) => bail!("there is no tracker to announce the stream at"),
     };
@@ -187,7 +191,7 @@ async fn broadcast(
     }
     let mut session = Session::start(&node, setup).await?;
     let ended = tokio::select! {
-        ended = conduct(options, &mut session, media, tracks, &trackers) => ended,
+        ended = conduct(options, &mut session, media, tracks, trackers) => ended,
         failed = recorder::failed(recording.as_mut()) => {
             recording = None;
             Err(failed)
@@ -212,6 +216,8 @@ struct Trackers {
     local: Url,
     /// For machines of the local network, where `public` is of this machine alone.
     lan: Option<Url>,
+    /// What pages of a demonstration ask for.
+    kills: Option<mpsc::Receiver<Kill>>,
 }
 
 async fn conduct(
@@ -219,7 +225,7 @@ async fn conduct(
     session: &mut Session,
     media: Media,
     tracks: Option<StreamInfo>,
-    trackers: &Trackers,
+    mut trackers: Trackers,
 ) -> anyhow::Result<()> {
     let commands = session.driver.commands.clone();
     if let Some(tracks) = &tracks {
@@ -236,6 +242,10 @@ async fn conduct(
         let happened = tokio::select! {
             happened = session.next() => happened,
             ended = join(&mut playing) => break ended,
+            changed = demo::change(relays.as_mut()) => match changed {
+                Ok(()) => continue,
+                Err(error) => break Err(error),
+            },
         };
         match happened {
             Err(error) => break Err(error),
@@ -259,7 +269,7 @@ async fn conduct(
                     relays = Some({
                         let link = invitation::watch_link(&trackers.local, &stream);
                         let ip = options.node.udp.map(|udp| udp.ip());
-                        demo::Relays::start(link, ip)?
+                        demo::Relays::start(link, ip, trackers.kills.take())?
                     });
                 }
                 match (media, tracks) {

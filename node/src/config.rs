@@ -11,7 +11,7 @@ use banyan_operator::manual::Manual;
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
-use crate::demo::FOLLOW_STDIN;
+use crate::demo;
 use crate::embedded_tracker::{self, Settings as TrackerSettings};
 use crate::load::options::Load;
 use crate::whip_token;
@@ -43,7 +43,8 @@ pub const LAYERS: config::Settings = config::Settings {
         "BANYAN_SEED",
         "BANYAN_FFMPEG",
         whip_token::VARIABLE,
-        FOLLOW_STDIN,
+        demo::FOLLOW_STDIN,
+        demo::NODE,
     ],
     shown: embedded_tracker::shown,
 };
@@ -78,7 +79,7 @@ pub struct Broadcast {
     #[arg(conflicts_with = "demo")]
     pub file: Option<PathBuf>,
     /// Play the bundled clip in a loop and start six relays beside it, so that there is a mesh to
-    /// look at.
+    /// look at. A click on a relay on the watch page kills it.
     #[arg(long)]
     pub demo: bool,
     /// Begin the file again when it ends.

@@ -7,8 +7,11 @@ use banyan::wire::tracker::IceServer;
 use banyan_operator::config::{augment_prefixed, read_prefixed};
 use banyan_tracker::Server;
 use banyan_tracker::config::Settings as Own;
+use banyan_tracker::demo::Demo;
+pub use banyan_tracker::demo::Kill;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command};
+use tokio::sync::mpsc;
 use url::Url;
 
 use crate::invitation;
@@ -75,15 +78,18 @@ pub struct EmbeddedTracker {
     server: Server,
     url: Url,
     local: Url,
+    kills: Option<mpsc::Receiver<Kill>>,
 }
 
 impl EmbeddedTracker {
-    /// Opens its sockets and starts to serve.
+    /// Opens its sockets and starts to serve. In a `demo` its watch page asks for relays' deaths.
     ///
     /// # Errors
     /// When a port cannot be had, or an option cannot be used.
-    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+    pub async fn start(settings: &Settings, demo: bool) -> anyhow::Result<Self> {
         let mut config = settings.0.clone().resolve()?;
+        let (demo, kills) = demo.then(Demo::new).unzip();
+        config.demo = demo;
         // The certificate names the tracker as others know it, and may be of an authority that
         // this machine does not.
         config.loopback = config.tls.is_some();
@@ -92,7 +98,17 @@ impl EmbeddedTracker {
             .context("the tracker cannot start")?;
         let url = Url::parse(&server.url()).context("the tracker's URL")?;
         let local = Url::parse(&server.loopback_url()).context("the tracker's URL")?;
-        Ok(Self { server, url, local })
+        Ok(Self {
+            server,
+            url,
+            local,
+            kills,
+        })
+    }
+
+    /// What pages ask for in a demonstration; once.
+    pub fn take_kills(&mut self) -> Option<mpsc::Receiver<Kill>> {
+        self.kills.take()
     }
 
     /// The URL people and nodes reach it by.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::config::NodeOptions;
-use crate::demo::FOLLOW_STDIN;
+use crate::demo::{FOLLOW_STDIN, NODE};
 use crate::driver::publisher::PublisherConfig;
 use crate::driver::{Command, Driver, DriverConfig, Notice, Sink};
 use crate::http::health::Figures;
@@ -123,7 +123,7 @@ impl Session {
             Role::Viewer { stream } => *stream,
         };
         let peer = PeerConfig {
-            node: NodeId::random(&mut rand::rng()),
+            node: named().unwrap_or_else(|| NodeId::random(&mut rand::rng())),
             agent: format!("banyan {} {}", setup.verb, env!("CARGO_PKG_VERSION")),
             slots,
             role: setup.role,
@@ -336,6 +336,11 @@ async fn terminate() {
 #[cfg(not(unix))]
 async fn terminate() {
     std::future::pending().await
+}
+
+/// The name that whoever started this process has given it.
+fn named() -> Option<NodeId> {
+    std::env::var(NODE).ok()?.parse().ok()
 }
 
 async fn starter_gone() {

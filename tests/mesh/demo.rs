@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use banyan_tests::api;
 use banyan_tests::mesh::{Args, Broadcast};
 use banyan_tests::turn::take_turn;
 use banyan_tests::workspace::TempDir;
@@ -56,4 +57,65 @@ fn the_demo_has_six_relays_which_end_with_it() {
     let (mut root, relays) = demo(&directory);
     root.process.kill();
     wait_for_end_of(&relays);
+}
+
+#[test]
+fn a_relay_is_killed_through_the_page_and_another_one_comes() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let (root, _) = demo(&directory);
+    let tree = root.tree();
+    // One that feeds others.
+    let victim = tree.iter().find(|peer| peer.depth == 1 && peer.used > 0);
+    let victim = victim.unwrap().id.clone();
+    let kill = |node: &str, origin: &str| {
+        let headers = [("Origin", origin), ("Content-Type", "application/json")];
+        let body = format!("{{\"node\":\"{node}\"}}");
+        let url = format!("{}/api/demo/kill", root.tracker);
+        api::request_with("POST", &url, &headers, &body).status
+    };
+    assert_eq!(kill(&victim, "http://evil.example"), 403);
+    assert_eq!(
+        kill(&tree[0].id, &root.tracker),
+        404,
+        "the root is no relay"
+    );
+    assert_eq!(kill(&victim, &root.tracker), 204);
+    // Nothing was said: the process is gone, its children find the others.
+    let healed = wait_for("the others under other parents", secs(5), || {
+        let tree = root.tree();
+        let without = tree.iter().all(|peer| peer.id != victim);
+        (without && tree.len() == 6).then_some(tree)
+    });
+    let fed = |peer: &api::TreePeer| peer.depth == 0 || peer.parent.as_ref() != Some(&victim);
+    assert!(healed.iter().all(fed), "{healed:?}");
+    assert_eq!(kill(&victim, &root.tracker), 404, "it is dead");
+    // Again and again.
+    for _ in 0..2 {
+        let tree = root.wait_for_peers(7, secs(15));
+        let victim = tree.iter().find(|peer| peer.depth == 1).unwrap();
+        assert_eq!(kill(&victim.id, &root.tracker), 204);
+        let victim = victim.id.clone();
+        wait_for("its end", secs(5), || {
+            root.tree()
+                .iter()
+                .all(|peer| peer.id != victim)
+                .then_some(())
+        });
+    }
+    root.wait_for_peers(7, secs(15));
+}
+
+#[test]
+fn without_demo_there_is_nothing_to_kill() {
+    let _turn = take_turn();
+    let directory = TempDir::new();
+    let root = Broadcast::with_slots(&directory, 2);
+    let headers = [
+        ("Origin", root.tracker.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let url = format!("{}/api/demo/kill", root.tracker);
+    let answer = api::request_with("POST", &url, &headers, "{\"node\":\"a\"}");
+    assert_eq!(answer.status, 404);
 }

@@ -14,6 +14,8 @@ use axum::http::Uri;
 use banyan::wire::tracker::IceServer;
 use ipnet::IpNet;
 
+use crate::demo::Demo;
+
 pub use ice::IceServerUrl;
 pub use settings::{Cli, LAYERS, Settings, shown};
 
@@ -51,6 +53,8 @@ pub struct Config {
     /// Serve plain HTTP on a port of the loopback interface as well: for the process around this
     /// tracker, which no certificate names.
     pub loopback: bool,
+    /// For a broadcast that shows what Banyan does: its watch page may ask for a relay's death.
+    pub demo: Option<Demo>,
     /// Most connections at once.
     pub max_connections: usize,
     /// Most connections at once from one IPv4 address or IPv6 /64; loopback and trusted proxies
@@ -69,6 +73,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             tls: None,
             loopback: false,
+            demo: None,
             max_connections: DEFAULT_MAX_CONNECTIONS as usize,
             max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS as usize,
         }

@@ -1,6 +1,7 @@
 //! What the tracker serves over HTTP.
 
 mod api;
+mod demo;
 mod fresh;
 mod health;
 mod metrics;
@@ -23,6 +24,7 @@ use tokio::task::AbortHandle;
 
 use crate::caller::Trust;
 use crate::core::CoreHandle;
+use crate::demo::Demo;
 use crate::ice::IceOffer;
 use crate::lifetime::Lifetime;
 use crate::metrics::Metrics;
@@ -44,6 +46,8 @@ pub(crate) struct App {
     pub(crate) answers: Arc<Answers>,
     pub(crate) whep: Arc<whep::Players>,
     pub(crate) process: Process,
+    /// Whether this is a demonstration.
+    pub(crate) demo: Option<Demo>,
     /// The task that answers STUN, if there is one.
     pub(crate) stun: Option<AbortHandle>,
 }
@@ -58,6 +62,7 @@ pub(crate) struct Answers {
 /// All of it.
 pub(crate) fn router(app: App) -> Router {
     let whep_counted = from_fn_with_state(app.metrics.whep.clone(), Responses::count);
+    let demo = app.demo.clone().map(demo::router).unwrap_or_default();
     Router::new()
         .route("/ws", get(websocket::upgrade))
         .route("/healthz", get(health::healthz))
@@ -65,6 +70,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(metrics::metrics))
         .nest("/api", api::router())
         .merge(whep::router().layer(whep_counted))
+        .merge(demo)
         .merge(pages::router())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)

@@ -7,6 +7,7 @@ mod caller;
 pub mod config;
 mod connections;
 mod core;
+pub mod demo;
 mod http;
 mod ice;
 mod lifetime;

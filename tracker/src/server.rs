@@ -100,6 +100,7 @@ impl Server {
                 lifetime: lifetime.clone(),
                 answers: Arc::default(),
                 whep: Arc::default(),
+                demo: config.demo,
                 process: Process::started("banyan-tracker", env!("CARGO_PKG_VERSION")),
                 stun,
             }),

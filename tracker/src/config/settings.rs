@@ -146,6 +146,7 @@ impl Settings {
             trusted_proxies: self.trusted_proxy,
             tls,
             loopback: false,
+            demo: None,
             max_connections: self.max_connections as usize,
             max_connections_per_address: self.max_connections_per_address as usize,
         })

@@ -3,7 +3,7 @@
 mod assets;
 
 use axum::Router;
-use axum::extract::{Path, Request};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -38,8 +38,25 @@ async fn page(name: &'static str, headers: HeaderMap) -> Response {
     }
 }
 
-async fn watch(Path(id): Path<String>, headers: HeaderMap) -> Response {
-    stream_page(&id, "watch.html", &headers, Framing::Forbidden)
+async fn watch(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let page = stream_page(&id, "watch.html", &headers, Framing::Forbidden);
+    match (app.demo, assets::find("watch.html")) {
+        (Some(_), Some(asset)) if page.status() != StatusCode::NOT_FOUND => demonstrate(asset),
+        _ => page,
+    }
+}
+
+/// The watch page of a demonstration, which is marked for its scripts.
+fn demonstrate(asset: &Asset) -> Response {
+    let text = String::from_utf8_lossy(asset.body);
+    let mut response = text
+        .replacen("<html ", "<html data-demo ", 1)
+        .into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    protect(headers, Framing::Forbidden);
+    response
 }
 
 async fn embed(Path(id): Path<String>, headers: HeaderMap) -> Response {

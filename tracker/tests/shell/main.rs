@@ -6,6 +6,7 @@ mod addresses;
 mod api;
 mod broadcast;
 mod client;
+mod demo;
 mod frames;
 mod operators;
 mod pages;
