@@ -2,6 +2,7 @@
 
 mod autoplay;
 mod freezes;
+mod demo;
 mod lan;
 mod matrix;
 mod networks;
