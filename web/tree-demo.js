@@ -9,7 +9,7 @@ const isDemo = () => document.documentElement.hasAttribute("data-demo");
 
 /** Says what there is to do. @param {HTMLElement} root */
 export function invite(root) {
-  if (isDemo()) root.append(html("p", { class: "tree-hint muted" }, "Click a relay to kill it."));
+  if (isDemo()) root.after(html("p", { class: "tree-hint muted" }, "Click a relay to kill it."));
 }
 
 /** Makes the mark of a relay a button. @param {Mark} mark @param {boolean} relay */

@@ -1,8 +1,8 @@
 //! Real viewers in Chromium.
 
 mod autoplay;
-mod freezes;
 mod demo;
+mod freezes;
 mod lan;
 mod matrix;
 mod networks;
