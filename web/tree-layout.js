@@ -123,6 +123,25 @@ function stretch(spots, base, room) {
   }
 }
 
+/** Pixels that a name takes beside its mark, and a branch to a mark behind it. */
+const NAME = 62;
+
+/**
+ * Whether a name stands to the left of its mark: away from the trunk, where no branch arrives, unless
+ * another mark is in the way there and none on the other side.
+ * @param {Spot} spot @param {Iterable<Spot>} spots @param {number} radius @param {number} trunk
+ */
+export function namedLeft(spot, spots, radius, trunk) {
+  const outward = spot.x < trunk - 6;
+  /** @param {boolean} left */
+  const taken = (left) =>
+    [...spots].filter(({ x, y }) => {
+      const far = left ? spot.x - x : x - spot.x;
+      return far > 0 && far < NAME + radius * 2 && Math.abs(y - spot.y) < radius + 10;
+    }).length;
+  return taken(outward) > taken(!outward) ? !outward : outward;
+}
+
 /** Marks as large as most of the spots allow. @param {Spot[]} spots */
 function markRadius(spots) {
   const nearest = spots

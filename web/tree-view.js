@@ -4,7 +4,7 @@ import { shortId } from "./format.js";
 import { arm, invite, kill } from "./tree-demo.js";
 import { TreeFlow } from "./tree-flow.js";
 import { disc, fall, glide, leafShape, makeMark } from "./tree-mark.js";
-import { branchCurve, curveLength, layout, pathOf } from "./tree-layout.js";
+import { branchCurve, curveLength, layout, namedLeft, pathOf } from "./tree-layout.js";
 import { TreeModel } from "./tree-model.js";
 import { describe, outline, summary } from "./tree-words.js";
 
@@ -127,7 +127,8 @@ export class TreeView {
       const mark = this.marks.get(spot.id) ?? this.#sprout(spot, plan.ground);
       mark.spot = spot;
       mark.parent = spot.parent;
-      this.#dress(mark, spot, path);
+      const left = named && namedLeft(spot, plan.spots.values(), plan.radius, plan.ground.x);
+      this.#dress(mark, spot, path, left);
     }
     for (const mark of [...this.marks.values()]) {
       if (!plan.spots.has(mark.id)) this.#drop(mark);
@@ -178,8 +179,8 @@ export class TreeView {
     return mark;
   }
 
-  /** @param {Mark} mark @param {Spot} spot @param {Set<string>} path */
-  #dress(mark, spot, path) {
+  /** @param {Mark} mark @param {Spot} spot @param {Set<string>} path @param {boolean} left whether its name is there */
+  #dress(mark, spot, path, left) {
     const { peer } = spot.branch;
     const root = peer.parent === null && spot.branch.level === 0;
     const own = peer.id === this.self;
@@ -198,8 +199,6 @@ export class TreeView {
     set(mark.group.children[1], { r: r + (own ? 6.5 : 4.5) });
     const name = root ? "root" : own ? "you" : this.model.peers.size <= NAMED ? shortId(peer.id) : "";
     write(mark.label, name);
-    // Names stand away from the trunk, where no branch arrives.
-    const left = spot.x < this.ground.x - 6;
     const beside = r + (own ? 11 : 6);
     set(mark.label, {
       "text-anchor": root ? "middle" : left ? "end" : "start",

@@ -31,6 +31,7 @@ export function describe(model, peer, self) {
     root ? "" : `${plural(peer.depth, "hop")} from the root, under ${shortId(peer.parent ?? "")}`,
     peer.slots > 0 ? `feeds ${peer.used} of ${peer.slots}` : "",
     root || peer.class === "player" ? "" : `delay ${duration(peer.delay_ms)}, loss ${loss(peer.loss_permille)}`,
+    peer.standby === null ? "" : `standby ${shortId(peer.standby)}`,
     peer.reach === "unknown" ? "" : `${peer.reach} network`,
     `here for ${age(model.age(peer.id, performance.now()))}`,
   ];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { along, branchCurve, curveLength, layout } from "../tree-layout.js";
+import { along, branchCurve, curveLength, layout, namedLeft } from "../tree-layout.js";
 import { TreeModel } from "../tree-model.js";
 import { describe } from "../tree-words.js";
 
@@ -127,4 +127,14 @@ test("a player tells nothing of itself", () => {
   const lines = describe(model, player, "r");
   assert.match(lines[0] ?? "", /player$/);
   assert.ok(!lines.some((line) => line.startsWith("delay")), lines.join());
+});
+
+test("names stand away from the trunk unless a mark is in the way", () => {
+  /** @param {string} id @param {number} x @param {number} y */
+  const spot = (id, x, y) => /** @type {import("../tree-layout.js").Spot} */ ({ id, x, y });
+  const [a, b, c] = [spot("a", 100, 50), spot("b", 60, 55), spot("c", 300, 50)];
+  assert.equal(namedLeft(a, [a], 10, 200), true);
+  assert.equal(namedLeft(c, [a, c], 10, 200), false);
+  assert.equal(namedLeft(a, [a, b], 10, 200), false, "b is in the way");
+  assert.equal(namedLeft(a, [a, b, spot("d", 140, 50)], 10, 200), true, "no side is free");
 });
