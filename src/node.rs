@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::id::{LinkKey, StreamId};
+use crate::id::{LinkKey, NodeId, StreamId};
 use crate::node::capacity::Capacity;
 use crate::peer::{MediaView, Peer};
 use crate::relay::clock::TrackClock;
@@ -233,6 +233,16 @@ impl Node {
                 .count(),
             tracks: self.relay.as_ref().map(Relay::stats).unwrap_or_default(),
         }
+    }
+
+    /// The node that feeds this one.
+    pub fn parent(&self) -> Option<NodeId> {
+        self.peer.parent()
+    }
+
+    /// Children that have a slot.
+    pub fn taken(&self) -> usize {
+        self.peer.taken()
     }
 
     /// Measures the largest gap of each track afresh; for statistics per interval.

@@ -228,6 +228,11 @@ impl Peer {
         matches!(self.config.role, Role::Root { .. })
     }
 
+    /// Children that have a slot.
+    pub fn taken(&self) -> usize {
+        self.children.taken()
+    }
+
     /// The parent that feeds it.
     pub fn parent(&self) -> Option<NodeId> {
         self.upstream

@@ -70,7 +70,11 @@ impl Peer {
             // A slot that is borrowed is not lent on.
             let silent = silent.filter(|&silent| self.children.lender(silent).is_none());
             let Some(silent) = silent else {
-                let own = |of: NodeId| self.children.links().iter().any(|link| link.child == of);
+                let links = self.children.links();
+                let own = |of: NodeId| {
+                    let has = |link: &LinkKey| link.child == of && self.children.takes(*link);
+                    links.iter().any(has)
+                };
                 if !orphaned_by.is_some_and(own) {
                     self.decline(link, RefuseReason::Full);
                 }

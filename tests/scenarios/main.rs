@@ -1,8 +1,7 @@
 //! Whole meshes of real cores on a virtual clock. A failing seed is replayed with
 //! `BANYAN_SEED=N cargo test -p banyan-tests --test scenarios NAME`.
 
-#[path = "../sim/world.rs"]
-mod world;
+use banyan_tests::simulation::world;
 
 mod audience;
 mod capacity;

@@ -56,6 +56,7 @@ fn reordering_is_no_loss() {
     for_seeds(|seed| {
         let delay = Duration::from_millis(5);
         let shaky = Network {
+            spread: 0.0,
             delay,
             jitter: Duration::from_millis(30),
             loss: 0.0,

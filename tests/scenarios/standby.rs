@@ -1,5 +1,6 @@
 //! Standbys take over before anybody notices.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use banyan::id::NodeId;
@@ -220,4 +221,61 @@ fn standbys_need_no_tracker() {
         );
         world.assert_all_bit_identical();
     });
+}
+
+/// Kills a node with others below it, one level lower each second time, and tells how long each of
+/// those saw nothing.
+fn fell(world: &mut World, round: usize) -> Vec<Duration> {
+    let ready = |world: &World| {
+        let deep = world.viewers().into_iter();
+        deep.filter(|id| world.path(*id).len() >= 2)
+            .all(|id| world.standby(id).is_some())
+    };
+    let took = world.run_until(Duration::from_secs(20), ready);
+    assert!(took.is_some(), "somebody has no standby");
+    world.run(ms(1000));
+    let depth = 1 + round % 2;
+    let rank = |id: &NodeId| (world.path(*id).len() == depth, below(world, *id).len());
+    let victim = world
+        .viewers()
+        .into_iter()
+        .max_by_key(rank)
+        .expect("a node");
+    let orphans = below(world, victim);
+    world.reset_gaps();
+    world.kill(victim);
+    world.run(ms(2500));
+    orphans.iter().map(|id| world.largest_gap(*id)).collect()
+}
+
+#[test]
+fn one_death_after_another_is_noticed_by_few() {
+    let gaps = RefCell::new(Vec::new());
+    for_seeds(|seed| {
+        let mut world = World::new(seed, 4, true);
+        world.network.delay = ms(1);
+        world.network.jitter = ms(1);
+        world.grow(12, 4);
+        let mut seen = Vec::new();
+        for round in 0..12 {
+            seen.extend(fell(&mut world, round));
+            world.join(4);
+            world.run(ms(500));
+        }
+        world.assert_all_bit_identical();
+        gaps.borrow_mut().extend(seen);
+    });
+    let mut gaps = gaps.into_inner();
+    gaps.sort();
+    let at = |share: usize| gaps[(gaps.len() - 1) * share / 100];
+    assert!(
+        at(50) <= ms(150),
+        "half of the pauses are over {:?}",
+        at(50)
+    );
+    assert!(
+        at(95) <= ms(250),
+        "a twentieth of them is over {:?}",
+        at(95)
+    );
 }

@@ -35,7 +35,12 @@ impl World {
         let Some(waits) = waits else {
             return;
         };
-        let time = self.travel_time() + waits;
+        if matches!(input, Input::Packet { .. })
+            && self.nodes.get(&from).is_some_and(|place| place.liar)
+        {
+            return;
+        }
+        let time = self.travel_time(from, to) + waits;
         let happening = match input {
             Input::Control(_) => Happening::ToNode(to, input),
             _ => {
@@ -52,6 +57,14 @@ impl World {
         let ends = self.links.get(&link);
         let known = ends.and_then(|ends| ends.tracks_at(to, link));
         if epoch.is_some() && known == epoch {
+            if let Input::Packet { packet, .. } = &input
+                && let Some(place) = self.nodes.get_mut(&to)
+                && !place.frozen
+            {
+                place
+                    .progress
+                    .arrived(self.now, packet.track, packet.seq as u16);
+            }
             self.feed(to, input);
         }
     }
@@ -65,8 +78,15 @@ impl World {
                     report.slots = *slots;
                 }
                 if let Some(session) = self.nodes.get(&id).and_then(|place| place.session) {
-                    let time = self.stream_time();
+                    let time = self.tracker_time(id);
                     self.schedule(time, Happening::ToTracker(session, message));
+                }
+            }
+            Output::Learn { .. } => {
+                if let Some(reachability) = self.reachability(id) {
+                    let learnt = Input::Control(PeerInput::Reachability(reachability));
+                    let time = self.tracker_time(id) * 4;
+                    self.schedule(time, Happening::ToNode(id, learnt));
                 }
             }
             Output::Connect { link, .. } => {
@@ -125,16 +145,18 @@ impl World {
                 {
                     ends.takes = Some(info.epoch);
                     // ICE and DTLS take about three round trips.
-                    let time = self.travel_time() * 6;
+                    let parent = self.links.get(&link).and_then(|ends| ends.parent);
+                    let time = self.travel_time(id, parent.unwrap_or(id)) * 6;
                     self.schedule(time, Happening::Connect(link));
                 }
             }
             Output::Close { link } => {
                 let other = self.other_end(id, link);
                 self.links.remove(&link);
+                self.traffic.remove(&link);
                 if let Some(other) = other {
                     self.closed += 1;
-                    let time = self.travel_time();
+                    let time = self.travel_time(id, other);
                     let closed = PeerInput::Closed {
                         link,
                         reached: true,
@@ -154,7 +176,7 @@ impl World {
                 if channel == Channel::Pulse {
                     self.datagram(id, link, input);
                 } else if let Some(to) = self.other_end(id, link) {
-                    let time = self.stream_time();
+                    let time = self.stream_time(id, to);
                     self.schedule(time, Happening::ToNode(to, input));
                 }
             }
@@ -230,10 +252,7 @@ impl World {
             return;
         };
         let frozen = |id: &NodeId| self.nodes.get(id).is_none_or(|place| place.frozen);
-        if self.unreachable.contains(&(link.child, parent))
-            || frozen(&parent)
-            || frozen(&link.child)
-        {
+        if !self.meet(link.child, parent) || frozen(&parent) || frozen(&link.child) {
             // Nothing comes: both ends find that out by their own timers.
             return;
         }

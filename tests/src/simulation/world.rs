@@ -3,6 +3,9 @@
 
 mod carriage;
 mod lines;
+mod network;
+mod show;
+mod stalls;
 mod verdict;
 
 use std::cmp::Reverse;
@@ -13,51 +16,22 @@ use std::time::{Duration, Instant};
 use banyan::broadcast::BroadcastCounters;
 use banyan::id::{Epoch, LinkKey, NodeId, StreamId};
 use banyan::node::{Input, Node, NodeConfig, PeerConfig, PeerEvent, PeerInput, Role};
-use banyan::relay::packet::{ExtSeq, Packet, TrackIndex};
+use banyan::reachability::Reach;
+use banyan::relay::packet::{ExtSeq, TrackIndex};
 use banyan::tracker::{
     Input as TrackerInput, Output as TrackerOutput, SessionId, Tracker, TrackerConfig,
 };
 use banyan::wire::announcement::{Codec, StreamInfo, TrackInfo, stream_id};
-use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-/// Video frames per second of the virtual source.
-const FRAME_INTERVAL: Duration = Duration::from_millis(33);
-
-/// Frames between two key frames.
-const KEY_INTERVAL: u64 = 30;
-
-/// RTP packets of a video frame.
-const PACKETS_PER_FRAME: u64 = 4;
-
-/// Opus frames are 20 ms long.
-const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
+pub use self::network::Network;
+pub use self::show::Show;
+pub use self::stalls::Progress;
 
 /// Receivers report this often, as RTCP does.
 const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What the network does to datagrams.
-#[derive(Debug, Clone, Copy)]
-pub struct Network {
-    /// One-way delay, at least.
-    pub delay: Duration,
-    /// Most that is added to it at random.
-    pub jitter: Duration,
-    /// Share of datagrams that are lost, 0 to 1.
-    pub loss: f64,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self {
-            delay: Duration::from_millis(10),
-            jitter: Duration::from_millis(2),
-            loss: 0.0,
-        }
-    }
-}
 
 /// One node and what was seen of it.
 pub struct Place {
@@ -68,6 +42,16 @@ pub struct Place {
     /// Inputs that wait for a frozen node.
     held: Vec<Input>,
     deadline: Option<Instant>,
+    /// The earliest of its deadlines that the world has noted.
+    noted: Option<Instant>,
+    /// Children it said it can serve.
+    pub slots: u16,
+    /// How far strangers' packets come to it.
+    reach: Reach,
+    /// Promises to feed others, and passes no media on.
+    liar: bool,
+    /// When media came to it, and when it did not.
+    pub progress: Progress,
     /// Packets handed to its sink, in that order, with a hash of each.
     pub delivered: Vec<(TrackIndex, ExtSeq, u64)>,
     /// What it told about itself, and when.
@@ -122,6 +106,7 @@ pub struct World {
     rng: StdRng,
     queue: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
+    deadlines: BinaryHeap<Reverse<(Instant, NodeId)>>,
     tracker: Tracker<StdRng>,
     /// Nodes that live.
     pub nodes: BTreeMap<NodeId, Place>,
@@ -153,11 +138,47 @@ pub struct World {
     playing: bool,
     /// The publisher gives nothing.
     pub paused: bool,
+    /// What the publisher gives.
+    show: Show,
+    /// Whether sinks keep what they get; large worlds have no room for that.
+    pub sinks: bool,
+    way: u64,
+    /// Times a node fed more than it had slots for.
+    pub exceeded: usize,
+    /// Times somebody was found above itself.
+    pub cycles: usize,
+}
+
+/// A node that is about to join.
+#[derive(Debug, Clone, Copy)]
+pub struct Newcomer {
+    /// Children it says it can serve.
+    pub slots: u16,
+    /// How far strangers' packets come to it.
+    pub reach: Reach,
+    /// Promises to feed others, and passes no media on.
+    pub liar: bool,
+}
+
+impl Newcomer {
+    /// A node with so many slots that anybody reaches.
+    pub fn open(slots: u16) -> Self {
+        Self {
+            slots,
+            reach: Reach::Open,
+            liar: false,
+        }
+    }
 }
 
 impl World {
     /// A tracker and a root with `slots` that has told its tracks if `playing`.
     pub fn new(seed: u64, slots: u16, playing: bool) -> Self {
+        Self::showing(seed, slots, playing, Show::default())
+    }
+
+    /// The same with another publisher.
+    pub fn showing(seed: u64, slots: u16, playing: bool, show: Show) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let now = Instant::now();
         let mut secret = [0; 32];
@@ -174,6 +195,7 @@ impl World {
             rng,
             queue: BinaryHeap::new(),
             scheduled: 0,
+            deadlines: BinaryHeap::new(),
             tracker,
             nodes: BTreeMap::new(),
             by_session: BTreeMap::new(),
@@ -194,6 +216,11 @@ impl World {
             key: key.clone(),
             playing: false,
             paused: false,
+            show,
+            sinks: true,
+            way: seed,
+            exceeded: 0,
+            cycles: 0,
         };
         let role = Role::Root {
             key: Box::new(key),
@@ -201,7 +228,7 @@ impl World {
             title: "a virtual show".into(),
             listed: true,
         };
-        world.place(root, slots, role);
+        world.place(root, Newcomer::open(slots), role);
         world.schedule(FEEDBACK_INTERVAL, Happening::Feedback);
         if playing {
             world.begin_show();
@@ -217,7 +244,9 @@ impl World {
         self.tell_tracks(1, 0x1_ff00);
         self.playing = true;
         self.schedule(Duration::ZERO, Happening::VideoFrame(0));
-        self.schedule(Duration::ZERO, Happening::AudioFrame(0));
+        if self.show.sound.is_some() {
+            self.schedule(Duration::ZERO, Happening::AudioFrame(0));
+        }
     }
 
     /// The root's process is started again, with the key of the one before and a later epoch.
@@ -263,22 +292,28 @@ impl World {
 
     /// A native node joins.
     pub fn join(&mut self, slots: u16) -> NodeId {
+        self.admit(Newcomer::open(slots))
+    }
+
+    /// Somebody joins.
+    pub fn admit(&mut self, newcomer: Newcomer) -> NodeId {
         let id = NodeId::random(&mut self.rng);
         let role = Role::Viewer {
             stream: self.stream,
         };
-        self.place(id, slots, role);
+        self.place(id, newcomer, role);
         id
     }
 
-    fn place(&mut self, id: NodeId, slots: u16, role: Role) {
+    fn place(&mut self, id: NodeId, newcomer: Newcomer, role: Role) {
+        let Newcomer { slots, reach, liar } = newcomer;
         let peer = PeerConfig {
             node: id,
             agent: "virtual".into(),
             slots,
             role,
         };
-        let sink_wait = Some(Duration::from_secs(4));
+        let sink_wait = self.sinks.then_some(Duration::from_secs(4));
         let node = Node::new(
             self.now,
             NodeConfig {
@@ -293,6 +328,11 @@ impl World {
             frozen: false,
             held: Vec::new(),
             deadline: None,
+            noted: None,
+            slots,
+            reach,
+            liar,
+            progress: Progress::default(),
             delivered: Vec::new(),
             events: Vec::new(),
         };
@@ -354,7 +394,9 @@ impl World {
             return;
         };
         place.frozen = false;
-        for input in std::mem::take(&mut place.held) {
+        let held = std::mem::take(&mut place.held);
+        self.note_deadline(id);
+        for input in held {
             self.feed(id, input);
         }
     }
@@ -370,12 +412,7 @@ impl World {
         loop {
             let queued = self.queue.peek().map(|Reverse(next)| next.0);
             let tracker = self.tracker.deadline();
-            let node = self
-                .nodes
-                .iter()
-                .filter(|(_, place)| !place.frozen)
-                .filter_map(|(id, place)| place.deadline.map(|at| (at, *id)))
-                .min();
+            let node = self.next_deadline();
             let times = [queued, tracker, node.map(|(at, _)| at)];
             let Some(next) = times.into_iter().flatten().min().filter(|at| *at <= until) else {
                 break;
@@ -391,6 +428,10 @@ impl World {
                 self.tell_tracker(TrackerInput::Tick);
             } else if let Some((_, id)) = node {
                 self.now += Duration::from_micros(10);
+                if let Some(place) = self.nodes.get_mut(&id) {
+                    place.noted = None;
+                }
+                self.deadlines.pop();
                 self.feed(id, Input::Tick);
             }
         }
@@ -422,13 +463,37 @@ impl World {
         )));
     }
 
-    fn travel_time(&mut self) -> Duration {
-        self.network.delay + self.network.jitter.mul_f64(self.rng.random_range(0.0..1.0))
+    /// The node that wants to be woken first, and when.
+    fn next_deadline(&mut self) -> Option<(Instant, NodeId)> {
+        while let Some(&Reverse((at, id))) = self.deadlines.peek() {
+            let place = self.nodes.get_mut(&id).filter(|place| !place.frozen);
+            match place {
+                Some(place) if place.noted == Some(at) => {
+                    if place.deadline == Some(at) {
+                        return Some((at, id));
+                    }
+                    place.noted = None;
+                    self.deadlines.pop();
+                    self.note_deadline(id);
+                }
+                _ => {
+                    self.deadlines.pop();
+                }
+            }
+        }
+        None
     }
 
-    /// What is sent over TCP, or in order over SCTP, takes the longest time a datagram takes.
-    fn stream_time(&self) -> Duration {
-        self.network.delay + self.network.jitter
+    fn note_deadline(&mut self, id: NodeId) {
+        let Some(place) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if let Some(at) = place.deadline
+            && place.noted.is_none_or(|noted| at < noted)
+        {
+            place.noted = Some(at);
+            self.deadlines.push(Reverse((at, id)));
+        }
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -449,63 +514,8 @@ impl World {
             Happening::Connect(link) => self.connect(link),
             Happening::VideoFrame(frame) => self.video_frame(frame),
             Happening::AudioFrame(frame) => self.audio_frame(frame),
-            Happening::Feedback => {
-                let connected = self.links.iter().filter(|(_, ends)| ends.connected);
-                let connected = connected.filter_map(|(link, ends)| Some((*link, ends.parent?)));
-                for (link, parent) in connected.collect::<Vec<_>>() {
-                    let child = self.nodes.get(&link.child);
-                    if child.is_some_and(|place| !place.frozen) {
-                        let report = self.feedback_of(link, parent);
-                        self.schedule(self.network.delay, Happening::ToNode(parent, report));
-                    }
-                }
-                self.schedule(FEEDBACK_INTERVAL, Happening::Feedback);
-            }
+            Happening::Feedback => self.report_reception(),
         }
-    }
-
-    fn video_frame(&mut self, frame: u64) {
-        let key = frame.is_multiple_of(KEY_INTERVAL);
-        let packets = (0..PACKETS_PER_FRAME).map(|part| {
-            let mut payload = vec![0; 200];
-            self.rng.fill_bytes(&mut payload);
-            // VP8 payload descriptor (RFC 7741): S bit on the first packet; then the frame
-            // header, whose lowest bit is 0 for a key frame.
-            payload[0] = if part == 0 { 0x10 } else { 0x00 };
-            payload[1] = if key { payload[1] & !1 } else { payload[1] | 1 };
-            Packet {
-                track: 0,
-                seq: 0,
-                timestamp: (frame * 3000) as u32,
-                marker: part + 1 == PACKETS_PER_FRAME,
-                extensions: Vec::new(),
-                payload: Bytes::from(payload),
-            }
-        });
-        let packets = packets.collect();
-        let root = self.root;
-        if !self.paused {
-            self.feed(root, Input::Source(packets));
-        }
-        self.schedule(FRAME_INTERVAL, Happening::VideoFrame(frame + 1));
-    }
-
-    fn audio_frame(&mut self, frame: u64) {
-        let mut payload = vec![0; 80];
-        self.rng.fill_bytes(&mut payload);
-        let packet = Packet {
-            track: 1,
-            seq: 0,
-            timestamp: (frame * 960) as u32,
-            marker: false,
-            extensions: Vec::new(),
-            payload: Bytes::from(payload),
-        };
-        let root = self.root;
-        if !self.paused {
-            self.feed(root, Input::Source(vec![packet]));
-        }
-        self.schedule(AUDIO_INTERVAL, Happening::AudioFrame(frame + 1));
     }
 
     fn tell_tracker(&mut self, input: TrackerInput) {
@@ -514,13 +524,13 @@ impl World {
             match output {
                 TrackerOutput::Send { session, message } => {
                     if let Some(id) = self.by_session.get(&session).copied() {
-                        let time = self.stream_time();
+                        let time = self.tracker_time(id);
                         let input = Input::Control(PeerInput::Tracker(message));
                         self.schedule(time, Happening::ToNode(id, input));
                     }
                 }
                 TrackerOutput::Close { session } => {
-                    let time = self.stream_time();
+                    let time = self.network.delay;
                     self.schedule(time, Happening::TrackerClosed(session));
                 }
             }
@@ -546,6 +556,7 @@ impl World {
             outputs.push(output);
         }
         place.deadline = place.node.deadline();
+        self.note_deadline(id);
         for output in outputs {
             self.carry_out(id, output);
         }

@@ -123,7 +123,7 @@ impl World {
         Input::ReceiverReport {
             link,
             fraction_lost,
-            rtt: Some(self.network.delay * 2 + queues),
+            rtt: Some(self.distance(link.child, parent) * 2 + queues),
         }
     }
 }

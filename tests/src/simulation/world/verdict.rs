@@ -36,9 +36,7 @@ impl World {
 
     /// The parent that feeds a node.
     pub fn parent(&self, id: NodeId) -> Option<NodeId> {
-        self.nodes
-            .get(&id)
-            .and_then(|place| place.node.snapshot().parent)
+        self.nodes.get(&id).and_then(|place| place.node.parent())
     }
 
     /// Whether every node below the root has a living parent and gets packets.
