@@ -191,6 +191,7 @@ fn crowd(options: &CrowdOptions) {
 fn heals(options: &CrowdOptions) {
     let mut crowd = options.gather();
     crowd.hold();
+    println!("{:.1} % have a standby", crowd.warm() * 100.0);
     let deaths = options.deaths.unwrap_or(100.0) as usize;
     let mut pauses = Vec::new();
     for _ in 0..deaths {
@@ -213,6 +214,7 @@ fn heals(options: &CrowdOptions) {
 
 fn massacre(options: &CrowdOptions) {
     let mut crowd = options.gather();
+    println!("{:.1} % have a standby", crowd.warm() * 100.0);
     let share = options.deaths.unwrap_or(0.1).clamp(0.0, 1.0);
     let times = [0.5, 1.0, 2.0, 5.0, 10.0].map(Duration::from_secs_f64);
     let live = crowd.massacre(share, &times);

@@ -172,10 +172,14 @@ impl Crowd {
         self.next_arrival();
     }
 
-    /// From now on nobody comes or goes.
+    /// From now on nobody comes or goes; who is about to leave is gone.
     pub fn hold(&mut self) {
         self.comes = false;
-        self.events.clear();
+        for Reverse((_, _, event)) in self.events.drain() {
+            if let Event::Gone(id) = event {
+                self.world.kill(id);
+            }
+        }
     }
 
     /// Lets time pass.
@@ -283,6 +287,23 @@ impl Crowd {
         places
             .map(|place| place.progress.longest(begun, now).as_secs_f64() * 1e3)
             .collect()
+    }
+
+    /// The share of those two or more hops below the root that have a standby.
+    pub fn warm(&self) -> f64 {
+        let mut deep = (self.world.viewers().into_iter())
+            .filter(|id| self.world.path(*id).len() >= 2)
+            .map(|id| self.world.standby(id).is_some())
+            .peekable();
+        if deep.peek().is_none() {
+            return 1.0;
+        }
+        let (mut warm, mut all) = (0_u32, 0_u32);
+        for has in deep {
+            warm += u32::from(has);
+            all += 1;
+        }
+        f64::from(warm) / f64::from(all)
     }
 
     fn heals(&self) -> u64 {

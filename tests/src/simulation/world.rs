@@ -4,12 +4,14 @@
 mod carriage;
 mod lines;
 mod network;
+mod queue;
 mod show;
 mod stalls;
 mod verdict;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 pub use self::network::Network;
+use self::queue::Queue;
 pub use self::show::Show;
 pub use self::stalls::Progress;
 
@@ -58,6 +61,19 @@ pub struct Place {
     pub events: Vec<(Instant, PeerEvent)>,
 }
 
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let newest = self.events.iter().rev().take(8).collect::<Vec<_>>();
+        f.debug_struct("Place")
+            .field("slots", &self.slots)
+            .field("reach", &self.reach)
+            .field("liar", &self.liar)
+            .field("parent", &self.node.parent())
+            .field("newest_events", &newest)
+            .finish_non_exhaustive()
+    }
+}
+
 struct SimLink {
     parent: Option<NodeId>,
     answered: bool,
@@ -80,32 +96,12 @@ enum Happening {
     Feedback,
 }
 
-struct Scheduled(Instant, u64, Happening);
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.0, self.1) == (other.0, other.1)
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.0, self.1).cmp(&(other.0, other.1))
-    }
-}
-
 /// The world.
 pub struct World {
     /// The virtual clock.
     pub now: Instant,
     rng: StdRng,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    queue: Queue<Happening>,
     deadlines: BinaryHeap<Reverse<(Instant, NodeId)>>,
     tracker: Tracker<StdRng>,
     /// Nodes that live.
@@ -193,8 +189,7 @@ impl World {
         let mut world = Self {
             now,
             rng,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            queue: Queue::default(),
             deadlines: BinaryHeap::new(),
             tracker,
             nodes: BTreeMap::new(),
@@ -348,7 +343,8 @@ impl World {
         if let Some(place) = self.nodes.get_mut(&id) {
             place.session = Some(session);
         }
-        let observed = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        // Nobody shares a home with another.
+        let observed = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | self.next_session as u32));
         let authority = "tracker.test".to_owned();
         self.tell_tracker(TrackerInput::Connected {
             session,
@@ -410,7 +406,7 @@ impl World {
     pub fn run(&mut self, duration: Duration) {
         let until = self.now + duration;
         loop {
-            let queued = self.queue.peek().map(|Reverse(next)| next.0);
+            let queued = self.queue.next();
             let tracker = self.tracker.deadline();
             let node = self.next_deadline();
             let times = [queued, tracker, node.map(|(at, _)| at)];
@@ -419,7 +415,7 @@ impl World {
             };
             self.now = self.now.max(next);
             if queued == Some(next) {
-                if let Some(Reverse(Scheduled(_, _, happening))) = self.queue.pop() {
+                if let Some(happening) = self.queue.pop() {
                     self.happen(happening);
                 }
             } else if tracker == Some(next) {
@@ -455,12 +451,7 @@ impl World {
     }
 
     fn schedule(&mut self, after: Duration, happening: Happening) {
-        self.scheduled += 1;
-        self.queue.push(Reverse(Scheduled(
-            self.now + after,
-            self.scheduled,
-            happening,
-        )));
+        self.queue.push(self.now + after, happening);
     }
 
     /// The node that wants to be woken first, and when.

@@ -1,6 +1,5 @@
 //! The virtual network: how long packets take, which are lost, and who reaches whom.
 
-use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
 
-use super::{FEEDBACK_INTERVAL, Happening, Scheduled, World};
+use super::{FEEDBACK_INTERVAL, Happening, World};
 
 /// What the network does to datagrams.
 #[derive(Debug, Clone, Copy)]
