@@ -254,7 +254,7 @@ impl World {
             listed: true,
         };
         self.root = root;
-        self.place(root, slots, role);
+        self.place(root, Newcomer::open(slots), role);
         self.run(Duration::from_millis(100));
     }
 
