@@ -183,6 +183,9 @@ pub const CHILD_LOSS_LASTING: f32 = 0.15;
 /// Time every report has to tell of such loss.
 pub const LASTING_LOSS_TIME: Duration = Duration::from_secs(4);
 
+/// Time in which each track is reported about once, and some jitter: reports come every second.
+pub const REPORT_ROUND: Duration = Duration::from_millis(1500);
+
 /// Longest time the picture of a child is held before its path is tried again: it doubles each time
 /// that fails.
 pub const LOSS_HOLD_MAX: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{
     CHILD_LOSS_LASTING, CHILD_LOSS_MAX, CHILD_SILENCE, HEAVY_LOSS_TIME, LASTING_LOSS_TIME,
-    LOSS_HOLD, LOSS_HOLD_MAX, LOSS_MEMORY, SILENCE_HOLD,
+    LOSS_HOLD, LOSS_HOLD_MAX, LOSS_MEMORY, REPORT_ROUND, SILENCE_HOLD,
 };
 
 /// What to do about a child's picture.
@@ -25,16 +25,38 @@ enum Hold {
     Lossy { until: Instant },
 }
 
+/// A time in which reports told of loss again and again.
+#[derive(Debug, Default)]
+struct Spell {
+    since: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Spell {
+    /// Whether there was more loss than `limit` for `time` by now. Each track has reports of its own, so
+    /// one without loss ends a spell only if all others of its round had none.
+    fn lasts(&mut self, now: Instant, fraction_lost: f32, limit: f32, time: Duration) -> bool {
+        if fraction_lost > limit {
+            self.last = Some(now);
+            let since = *self.since.get_or_insert(now);
+            return now.saturating_duration_since(since) >= time;
+        }
+        if self.last.is_none_or(|last| now > last + REPORT_ROUND) {
+            self.since = None;
+        }
+        false
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Health {
     hold: Option<Hold>,
     last_heard: Instant,
     /// Whether it was sent anything to report about since.
     owes_report: bool,
-    /// Since when every report told of heavy loss.
-    heavy_loss_since: Option<Instant>,
-    /// Since when every report told of more loss than a stream can do with.
-    loss_since: Option<Instant>,
+    /// Of heavy loss, and of more than a stream can do with.
+    heavy: Spell,
+    lossy: Spell,
     /// When the picture was tried again last, and how long it had been held.
     tried: Option<(Instant, Duration)>,
 }
@@ -46,8 +68,8 @@ impl Health {
             hold: None,
             last_heard: now,
             owes_report: false,
-            heavy_loss_since: None,
-            loss_since: None,
+            heavy: Spell::default(),
+            lossy: Spell::default(),
             tried: None,
         }
     }
@@ -81,22 +103,16 @@ impl Health {
             // What is told now is of the time before, or of the sound alone.
             return None;
         }
-        let lasts = |since: &mut Option<Instant>, lossy: bool, time: Duration| {
-            if !lossy {
-                *since = None;
-                return false;
-            }
-            now.saturating_duration_since(*since.get_or_insert(now)) >= time
-        };
-        let heavy = fraction_lost > CHILD_LOSS_MAX;
-        let heavy = lasts(&mut self.heavy_loss_since, heavy, HEAVY_LOSS_TIME);
-        let lossy = fraction_lost > CHILD_LOSS_LASTING;
-        let lossy = lasts(&mut self.loss_since, lossy, LASTING_LOSS_TIME);
+        let heavy = self
+            .heavy
+            .lasts(now, fraction_lost, CHILD_LOSS_MAX, HEAVY_LOSS_TIME);
+        let lossy = self
+            .lossy
+            .lasts(now, fraction_lost, CHILD_LOSS_LASTING, LASTING_LOSS_TIME);
         if !heavy && !lossy {
             return None;
         }
-        self.heavy_loss_since = None;
-        self.loss_since = None;
+        (self.heavy, self.lossy) = (Spell::default(), Spell::default());
         // A path that failed again soon is given longer.
         let hold = match self.tried {
             Some((at, hold)) if now < at + LOSS_MEMORY => (2 * hold).min(LOSS_HOLD_MAX),
@@ -174,7 +190,7 @@ mod tests {
             None,
             "the other track's report"
         );
-        assert_eq!(health.on_report(at(1000), 0.2), None);
+        assert_eq!(health.on_report(at(1600), 0.1), None, "it is over");
         assert_eq!(health.on_report(at(2000), 0.9), None);
         assert_eq!(health.on_report(at(3000), 0.9), Some(Verdict::Hold));
         assert!(health.is_held());
@@ -197,8 +213,10 @@ mod tests {
         let mut health = Health::new(start);
         let at = |s| start + Duration::from_secs(s);
         for s in 0..4 {
+            assert_eq!(health.on_report(at(s), 0.02), None, "the sound arrives");
             assert_eq!(health.on_report(at(s), 0.2), None);
         }
+        assert_eq!(health.on_report(at(4), 0.02), None);
         assert_eq!(health.on_report(at(4), 0.2), Some(Verdict::Hold));
         assert!(health.is_lossy());
     }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod bad_input;
+mod capacity;
 mod check;
 mod command_line;
 mod dead_parent;

@@ -89,6 +89,16 @@ impl Namespace {
         run("ip", &[&["-n", &self.name], args].concat());
     }
 
+    /// Has this end of a cable send no more than so many kilobits per second, with a queue of 200 ms.
+    pub fn limit(&self, device: &str, kilobits: u32) {
+        let rate = format!("{kilobits}kbit");
+        let line = ["rate", &rate, "burst", "16kb", "latency", "200ms"];
+        let at = [
+            "-n", &self.name, "qdisc", "replace", "dev", device, "root", "tbf",
+        ];
+        run("tc", &[&at[..], &line[..]].concat());
+    }
+
     /// Loads nftables rules into this network.
     pub fn nft(&self, rules: &str) {
         let file = std::env::temp_dir().join(format!("{}.nft", self.name));
@@ -115,8 +125,9 @@ impl Drop for Namespace {
     }
 }
 
-/// Lays a cable between two networks and gives its ends these addresses (`10.0.0.1/24`).
-pub fn cable(a: &Namespace, a_address: &str, b: &Namespace, b_address: &str) {
+/// Lays a cable between two networks and gives its ends these addresses (`10.0.0.1/24`). The names of
+/// its ends.
+pub fn cable(a: &Namespace, a_address: &str, b: &Namespace, b_address: &str) -> (String, String) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let ends = [("a", a, a_address), ("b", b, b_address)]
@@ -137,6 +148,7 @@ pub fn cable(a: &Namespace, a_address: &str, b: &Namespace, b_address: &str) {
         namespace.ip(&["link", "set", end, "addrgenmode", "none"]);
         namespace.ip(&["link", "set", end, "up"]);
     }
+    (a_end.clone(), b_end.clone())
 }
 
 #[cfg(test)]
