@@ -76,9 +76,15 @@ export class Peer {
       attempt: () => this.#make(true),
       servers: () => this.terms?.ice_servers ?? [],
       feeding: () => this.feeding,
-      free: () => this.trackerUp && this.member && this.current !== null && this.current === this.feeding,
+      free: () => this.trackerUp && this.member && !this.#away && this.current !== null && this.current === this.feeding,
+      away: () => this.#away,
       prepare: ({ upstream, link }) => world.media(upstream.stream, link),
-      dismiss: ({ link }) => world.dismiss(link),
+      dismiss: ({ link }) => {
+        world.dismiss(link);
+        // There is one place behind the screen: who waited for it gets it back.
+        const { current } = this;
+        if (current?.connected && !current.shown) world.media(current.upstream.stream, current.link);
+      },
       promote: (attempt, lost, shown) => this.#promote(attempt, lost, shown),
       failed: (why, lost) => this.#noStandby(why, lost),
     });
@@ -94,6 +100,11 @@ export class Peer {
     this.cancelRetry = () => {};
     /** @type {() => void} */
     this.cancelReports = () => {};
+  }
+
+  /** Whether the broadcaster is away: nobody else has more, then. */
+  get #away() {
+    return this.status?.state === "away";
   }
 
   /** Prepares the first offer while the tracker is still being called. */
@@ -161,6 +172,8 @@ export class Peer {
     this.member = false;
     this.welcomedAt = this.world.clock.now();
     this.terms = terms;
+    // A tracker counts its orders from the beginning of a session.
+    this.obeyed = 0;
     this.nodeRetries = 0;
     this.cancelReports();
     const interval = Math.max(250, terms.report_interval_ms);
@@ -237,6 +250,7 @@ export class Peer {
     if (!current || current.link !== link || current.shown || !current.connected) return;
     current.shown = true;
     current.shownAt = this.world.clock.now();
+    this.lost = null;
     this.#handOver(current);
     this.previous?.close();
     this.previous = null;
@@ -399,7 +413,10 @@ export class Peer {
     if (previous?.kept) {
       const left = previous.leavingAt + LEAVING - this.world.clock.now();
       const time = previous.leavingAt > 0 ? Math.max(0, left) : HANDOVER;
-      attempt.deadline(time, () => this.#handOver(attempt));
+      attempt.deadline(time, () =>
+        // A link that stands and brings nothing is no reason to leave a parent that feeds.
+        attempt.upstream.flows || previous.leavingAt > 0 ? this.#handOver(attempt) : this.#failed(),
+      );
     } else attempt.attached();
     if (!this.previous) this.#become("starting");
   }
@@ -435,6 +452,8 @@ export class Peer {
     const { previous } = this;
     if (!previous?.kept) return false;
     this.cancelRetry();
+    // Who is fed has lost nobody, and a join that says so would cut the parent off.
+    this.lost = null;
     if (this.current) this.world.dismiss(this.current.link);
     this.current?.close();
     previous.kept = false;
@@ -461,6 +480,10 @@ export class Peer {
   #lostKept(reason = "closed") {
     const { previous } = this;
     if (!previous?.kept) return;
+    if (!this.current?.connected && this.standby.ready) {
+      this.#restore();
+      return this.#lose(reason);
+    }
     previous.retire();
     if (previous.parent) this.lost = { parent: previous.parent, reason };
     if (this.current?.connected) this.current.attached();
@@ -497,6 +520,7 @@ export class Peer {
   /** There is no standby after all. @param {import("./standby.js").Why} why @param {Lost | null} lost */
   #noStandby(why, lost) {
     if (why === "leaving") this.#replace();
+    else if (why === "silent" && this.previous?.kept) this.#lostKept("silent");
     else if (why === "silent") this.#lose("silent");
     else if (why === "gone") this.#bereft(lost);
   }
@@ -507,7 +531,7 @@ export class Peer {
     if (attempt === this.current && !attempt.shown && attempt.upstream.flows) {
       const waited = this.world.clock.now() - attempt.flowAt;
       const onlySound = sample.framesDecoded === 0 && sample.width === 0 && sample.audioSamples > 0;
-      const unseen = sample.framesDecoded > 0 && waited > UNSEEN;
+      const unseen = sample.framesDecoded > 0 && waited > (this.previous?.kept ? HANDOVER : UNSEEN);
       if (unseen || (onlySound && waited > 2000 && this.#soundOnly())) this.shown(attempt.link);
     }
     this.world.changed();
@@ -613,6 +637,8 @@ export class Peer {
     this.member = false;
     this.standby.forget();
     this.#discard();
+    this.previous?.close();
+    this.previous = null;
     this.final = true;
     this.#become("unplayable", codec);
   }

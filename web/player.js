@@ -27,6 +27,8 @@ export class Player {
     this.wings = wings;
     this.frontLink = 0;
     this.wingsLink = 0;
+    /** How often something was prepared: what waits for an earlier picture waits no more. */
+    this.turn = 0;
     /** RTP timestamp of the picture on screen, where the browser tells. @type {number | null} */
     this.timestamp = null;
     for (const video of [front, wings]) {
@@ -49,7 +51,9 @@ export class Player {
     video.muted = true;
     video.srcObject = stream;
     video.play().catch(() => {});
-    const waits = () => this.wingsLink === link && video.srcObject === stream;
+    this.turn += 1;
+    const { turn } = this;
+    const waits = () => this.turn === turn && this.wingsLink === link && video.srcObject === stream;
     /** @param {number} now @param {{ rtpTimestamp?: number }} picture */
     const presented = (now, picture) => {
       const rtpTimestamp = picture.rtpTimestamp ?? null;

@@ -44,6 +44,7 @@ const HUSH = 300;
  * @property {() => Attempt} attempt makes a link that is silent until it is asked
  * @property {() => import("./wire.js").IceServer[]} servers
  * @property {() => Attempt | null} feeding the link whose parent feeds this page
+ * @property {() => boolean} away whether the broadcaster is
  * @property {() => boolean} free whether the tracker can be asked, and nothing else is going on
  * @property {(attempt: Attempt) => void} prepare its media is about to come: show it when it is later than the picture on screen
  * @property {(attempt: Attempt) => void} dismiss its media is not wanted after all
@@ -209,7 +210,7 @@ export class Standby {
     }
     if (now - Math.max(heardAt, this.excusedAt) >= this.patience) this.#try("silent");
     else if (starvesSince > 0 && now - starvesSince >= STARVES) this.#try("starved");
-    else if (healingSince > 0 && now - healingSince >= HEALING) this.#try("starved");
+    else if (healingSince > 0 && now - healingSince >= HEALING && !this.world.away()) this.#try("starved");
   }
 
   /** @param {Why} why @param {Lost | null} [lost] */
@@ -245,7 +246,6 @@ export class Standby {
   #acquit(now) {
     const { attempt, trial } = this;
     if (!attempt || !trial) return;
-    const fed = attempt.upstream.mediaAt > trial.since;
     this.trial = null;
     this.alarmAt = now;
     this.patience = Math.min(SUSPECT_MOST, this.patience * 1.5);
@@ -254,11 +254,14 @@ export class Standby {
     this.world.clock.after(HUSH, () => {
       if (this.#is(attempt) && !this.trial) attempt.upstream.deactivate();
     });
-    if (!fed) return;
+    // It has carried media, or still will: the request is on its way.
+    const refresh = () => {
+      if (!this.#is(attempt) || this.trial) return;
+      if (this.world.free()) return this.drop(null, 0);
+      this.cancelRefresh = this.world.clock.after(REFRESH, refresh);
+    };
     this.cancelRefresh();
-    this.cancelRefresh = this.world.clock.after(REFRESH, () => {
-      if (this.#is(attempt) && !this.trial && this.world.free()) this.drop(null, 0);
-    });
+    this.cancelRefresh = this.world.clock.after(REFRESH, refresh);
   }
 
   /** The picture of this link is on screen. Whether it is the standby's. @param {number} link */

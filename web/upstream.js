@@ -89,6 +89,7 @@ export class Upstream {
     this.tickAt = 0;
     /** The same by the clock of the connection's statistics. */
     this.packetAt = 0;
+    this.packetCount = 0;
     /** Since when the parent has had packets that did not come here, and since when it has had no
      * parent of its own; 0 for neither. */
     this.starvesSince = 0;
@@ -211,6 +212,8 @@ export class Upstream {
   /** Asks a standby for media. */
   activate() {
     this.awake = true;
+    // A standby speaks more seldom than a parent has to.
+    this.heardAt = this.clock.now();
     this.#pace();
     this.#activate();
   }
@@ -259,9 +262,11 @@ export class Upstream {
 
   /** @param {RTCStatsReport} stats */
   #arrivals(stats) {
-    const { at, age } = newestPacket(stats);
-    if (at === this.packetAt) return;
+    const { at, age, packets } = newestPacket(stats);
+    // Where the browser does not tell when a packet came, it tells how many did.
+    if (at > 0 ? at === this.packetAt : packets === this.packetCount) return;
     this.packetAt = at;
+    this.packetCount = packets;
     this.#mediaCame(this.clock.now() - age);
   }
 
@@ -499,9 +504,11 @@ export class Upstream {
  * @param {RTCStatsReport} stats
  */
 function newestPacket(stats) {
-  const newest = { at: 0, age: 0 };
-  stats.forEach(({ type, timestamp, lastPacketReceivedTimestamp: at }) => {
-    if (type !== "inbound-rtp" || !(at > newest.at)) return;
+  const newest = { at: 0, age: 0, packets: 0 };
+  stats.forEach(({ type, timestamp, packetsReceived, lastPacketReceivedTimestamp: at }) => {
+    if (type !== "inbound-rtp") return;
+    newest.packets += packetsReceived ?? 0;
+    if (!(at > newest.at)) return;
     newest.at = at;
     newest.age = Math.max(0, timestamp - at);
   });

@@ -50,7 +50,11 @@ pub async fn run(options: Top) -> anyhow::Result<()> {
     let mut api = TrackerApi::new(options.link.tracker, options.link.stream);
     if options.once || !io::stdout().is_terminal() {
         let mut model = Model::default();
-        model.apply(Instant::now(), api.snapshot().await?);
+        let snapshot = api.snapshot().await;
+        // What a tracker answers must not steer the terminal.
+        let told =
+            |error: anyhow::Error| anyhow::Error::msg(model::harmless(&format!("{error:#}")));
+        model.apply(Instant::now(), snapshot.map_err(told)?);
         let mut out = io::stdout().lock();
         out.write_all(plain(&model).as_bytes())
             .and_then(|()| out.flush())

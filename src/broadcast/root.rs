@@ -183,9 +183,9 @@ impl Broadcast {
             return;
         }
         // Other tracks: links that stand carry the old ones, so everybody makes a new one.
-        if info.epoch > self.epoch {
+        if info.epoch > self.epoch || self.info.is_none() {
             self.epoch = info.epoch;
-            self.renewed_until = self.info.is_some().then(|| now + RENEWAL);
+            self.renewed_until = (self.info.is_some() || self.away).then(|| now + RENEWAL);
         }
         self.info = Some(signed);
         if self.state != StreamState::Live {

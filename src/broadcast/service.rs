@@ -13,11 +13,16 @@ use crate::limits::{DOUBT, DOUBT_MAX, MOVE_PAUSE, UNDERFED_SHARE, UNDERFED_TIME}
 /// Weight of a new report in what a peer is said to receive.
 const NEWEST: f32 = 0.5;
 
+/// Seconds that two reports are taken to be apart at least: more would come of two that met on their way.
+const LEAST_ELAPSED: f32 = 0.05;
+
 /// What a peer receives, as it reports.
 #[derive(Debug, Default)]
 pub(super) struct Service {
-    /// Packets between two reports, smoothed.
+    /// Packets per second, smoothed.
     received: f32,
+    /// When it reported last: some report more often than others.
+    reported_at: Option<Instant>,
     /// Its share of what its parent receives.
     share: f32,
     /// Since when that has been too little.
@@ -42,7 +47,11 @@ impl Broadcast {
             return;
         };
         let service = &mut member.service;
-        service.received += NEWEST * (received as f32 - service.received);
+        let since = service.reported_at.replace(now);
+        let elapsed = since.map_or(1.0, |at| now.saturating_duration_since(at).as_secs_f32());
+        let elapsed = elapsed.max(LEAST_ELAPSED);
+        let weight = (NEWEST * elapsed).min(NEWEST);
+        service.received += weight * (received as f32 / elapsed - service.received);
         let (own, fed) = (service.received, member.fed);
         // It takes some reports to know.
         let Some((parent, _)) = fed.filter(|&(_, since)| now >= since + UNDERFED_TIME) else {
@@ -91,7 +100,11 @@ impl Broadcast {
                 continue;
             };
             children += 1;
-            carried += child.service.share;
+            // Of who has not complained nothing bad is known; players never report.
+            carried += match child.service.underfed_since {
+                Some(_) => child.service.share,
+                None => 1.0,
+            };
             let since = child.service.underfed_since;
             underfed += u16::from(since.is_some_and(|since| now >= since + UNDERFED_TIME));
         }

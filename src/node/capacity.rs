@@ -69,9 +69,9 @@ impl Capacity {
     }
 
     /// Takes note of how the children fare: see [`Uplink::look`].
-    pub fn look(&mut self, now: Instant, children: &[ChildFigures], lost_above: f32) {
+    pub fn look(&mut self, now: Instant, children: &[ChildFigures], lost_above: f32, players: u16) {
         self.looked = Some(now);
-        self.uplink.look(now, children, lost_above);
+        self.uplink.look(now, children, lost_above, players);
     }
 
     /// How many children fit by what is known so far: by what was declared, by the operator's limit,

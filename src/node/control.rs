@@ -220,7 +220,8 @@ impl Node {
             && self.capacity.look_due(now)
         {
             let figures = relay.take_figures();
-            self.capacity.look(now, &figures, lost_above);
+            let players = u16::try_from(self.players.len()).unwrap_or(u16::MAX);
+            self.capacity.look(now, &figures, lost_above, players);
         }
         let slots = self.capacity.slots(now, sum(|stats| stats.payload_bytes));
         self.peer.set_slots(slots);

@@ -80,8 +80,11 @@ impl Uplink {
     }
 
     /// Takes in what was seen of each child since the last look, about a second ago. `lost_above`: the
-    /// share of packets that this node lacked itself.
-    pub fn look(&mut self, now: Instant, children: &[ChildFigures], lost_above: f32) {
+    /// share of packets that this node lacked itself. `players`: children that nobody can move elsewhere,
+    /// beside whom there is room for another child at least.
+    pub fn look(&mut self, now: Instant, children: &[ChildFigures], lost_above: f32, players: u16) {
+        let least = players.saturating_add(1);
+        self.room = self.room.map(|room| room.max(least));
         self.paths
             .retain(|link, _| children.iter().any(|child| child.link == *link));
         let mut suffering = 0;
@@ -114,13 +117,14 @@ impl Uplink {
             return;
         }
         if suffering >= 2 && 2 * suffering >= told {
-            self.overloaded(now, children.len() as u16, carried);
-        } else if suffering == 0 {
+            self.overloaded(now, children.len() as u16, carried, least);
+        } else if suffering <= 1 {
+            // One that suffers alone suffers from its own path.
             self.grow(now, children.len() as u16);
         }
     }
 
-    fn overloaded(&mut self, now: Instant, children: u16, carried: f32) {
+    fn overloaded(&mut self, now: Instant, children: u16, carried: f32, least: u16) {
         if self
             .tried_at
             .take()
@@ -129,15 +133,16 @@ impl Uplink {
             self.patience = (2 * self.patience).min(PATIENCE_MAX);
         }
         let room = (SHARE * carried) as u16;
-        let room = room.min(children.saturating_sub(1)).max(1);
+        let room = room.min(children.saturating_sub(1)).max(least);
         self.room = Some(self.room.map_or(room, |before| before.min(room)));
         self.settles = Some(now + SETTLING);
         self.calm_since = None;
     }
 
     fn grow(&mut self, now: Instant, children: u16) {
-        // What is not used shows nothing. One slot may be kept free for heals.
-        let Some(room) = self.room.filter(|room| children + 1 >= *room) else {
+        // What is not used shows nothing. Some slots are kept free for heals.
+        let used = |room: &u16| children + (room / 10).max(1) >= *room;
+        let Some(room) = self.room.filter(used) else {
             return;
         };
         let since = *self.calm_since.get_or_insert(now);
@@ -191,18 +196,18 @@ mod tests {
     fn what_several_children_lose_is_the_uplinks() {
         let mut uplink = Uplink::default();
         let all: Vec<_> = (0..8).map(|n| child(n, 0.6, 30)).collect();
-        uplink.look(at(0), &all, 0.0);
+        uplink.look(at(0), &all, 0.0, 0);
         assert_eq!(uplink.room(), None, "one look can be one burst");
-        uplink.look(at(1), &all, 0.0);
+        uplink.look(at(1), &all, 0.0, 0);
         assert_eq!(
             uplink.room(),
             Some(2),
             "eight times 0.4, and a fifth is kept"
         );
-        uplink.look(at(2), &all, 0.0);
+        uplink.look(at(2), &all, 0.0, 0);
         assert_eq!(uplink.room(), Some(2), "the others are on their way");
         let few: Vec<_> = (0..2).map(|n| child(n, 0.6, 30)).collect();
-        uplink.look(at(10), &few, 0.0);
+        uplink.look(at(10), &few, 0.0, 0);
         assert_eq!(uplink.room(), Some(1), "never none");
     }
 
@@ -210,9 +215,9 @@ mod tests {
     fn a_queue_is_an_overload_before_anything_is_lost() {
         let mut uplink = Uplink::default();
         let all = |rtt| (0..4).map(|n| child(n, 0.0, rtt)).collect::<Vec<_>>();
-        uplink.look(at(0), &all(30), 0.0);
-        uplink.look(at(1), &all(400), 0.0);
-        uplink.look(at(2), &all(400), 0.0);
+        uplink.look(at(0), &all(30), 0.0, 0);
+        uplink.look(at(1), &all(400), 0.0, 0);
+        uplink.look(at(2), &all(400), 0.0, 0);
         assert_eq!(uplink.room(), Some(3));
     }
 
@@ -223,8 +228,8 @@ mod tests {
         one[0].fraction_lost = Some(0.7);
         let all: Vec<_> = (0..4).map(|n| child(n, 0.2, 30)).collect();
         for s in 0..10 {
-            uplink.look(at(s), &one, 0.0);
-            uplink.look(at(s), &all, 0.15);
+            uplink.look(at(s), &one, 0.0, 0);
+            uplink.look(at(s), &all, 0.15, 0);
         }
         assert_eq!(uplink.room(), None);
     }
@@ -234,24 +239,50 @@ mod tests {
         let mut uplink = Uplink::default();
         let bad: Vec<_> = (0..4).map(|n| child(n, 0.25, 30)).collect();
         let good: Vec<_> = (0..2).map(|n| child(n, 0.0, 30)).collect();
-        uplink.look(at(0), &bad, 0.0);
-        uplink.look(at(1), &bad, 0.0);
+        uplink.look(at(0), &bad, 0.0, 0);
+        uplink.look(at(1), &bad, 0.0, 0);
         assert_eq!(uplink.room(), Some(2));
         for s in 9..39 {
-            uplink.look(at(s), &good, 0.0);
+            uplink.look(at(s), &good, 0.0, 0);
         }
         assert_eq!(uplink.room(), Some(2));
-        uplink.look(at(39), &good, 0.0);
+        uplink.look(at(39), &good, 0.0, 0);
         assert_eq!(uplink.room(), Some(3));
         let bad: Vec<_> = (0..3).map(|n| child(n, 0.25, 30)).collect();
-        uplink.look(at(50), &bad, 0.0);
-        uplink.look(at(51), &bad, 0.0);
+        uplink.look(at(50), &bad, 0.0, 0);
+        uplink.look(at(51), &bad, 0.0, 0);
         assert_eq!(uplink.room(), Some(1));
         for s in 59..119 {
-            uplink.look(at(s), &good, 0.0);
+            uplink.look(at(s), &good, 0.0, 0);
         }
         assert_eq!(uplink.room(), Some(1));
-        uplink.look(at(119), &good, 0.0);
+        uplink.look(at(119), &good, 0.0, 0);
         assert_eq!(uplink.room(), Some(2));
+    }
+
+    #[test]
+    fn one_that_suffers_alone_does_not_keep_the_others_from_coming_back() {
+        let mut uplink = Uplink::default();
+        let bad: Vec<_> = (0..4).map(|n| child(n, 0.25, 30)).collect();
+        let mut rest: Vec<_> = (0..2).map(|n| child(n, 0.0, 30)).collect();
+        rest[0].held = true;
+        uplink.look(at(0), &bad, 0.0, 0);
+        uplink.look(at(1), &bad, 0.0, 0);
+        assert_eq!(uplink.room(), Some(2));
+        for s in 9..40 {
+            uplink.look(at(s), &rest, 0.0, 0);
+        }
+        assert_eq!(uplink.room(), Some(3));
+    }
+
+    #[test]
+    fn players_leave_room_for_a_child_that_passes_the_stream_on() {
+        let mut uplink = Uplink::default();
+        let all: Vec<_> = (0..8).map(|n| child(n, 0.9, 30)).collect();
+        uplink.look(at(0), &all, 0.0, 4);
+        uplink.look(at(1), &all, 0.0, 4);
+        assert_eq!(uplink.room(), Some(5));
+        uplink.look(at(2), &all, 0.0, 6);
+        assert_eq!(uplink.room(), Some(7), "more players came");
     }
 }

@@ -243,7 +243,12 @@ impl Peer {
                 }
             }
             PeerMessage::Drain => self.parent_leaves(now, link),
-            PeerMessage::Picture { held } => self.event(PeerEvent::Picture { held }),
+            PeerMessage::Picture { held } => {
+                let feeding = self.upstream.feeding.as_ref();
+                if feeding.is_some_and(|feeding| feeding.link == link) {
+                    self.event(PeerEvent::Picture { held });
+                }
+            }
             PeerMessage::Info(signed) => self.learn_tracks(now, link, signed),
             PeerMessage::Bye => self.lose_parent(now, link, LostReason::Closed),
             PeerMessage::Answer { epoch, sdp, heads } => {

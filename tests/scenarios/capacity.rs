@@ -67,7 +67,7 @@ fn a_relay_that_carries_less_than_it_says_keeps_as_many_children_as_it_carries()
         world.limit_uplink(relay, 3.3 * STREAM);
         world.run(Duration::from_secs(60));
         let left = children(&world, relay);
-        assert!(left <= 3, "{left} children");
+        assert!((1..=3).contains(&left), "{left} children");
         assert!(world.nodes[&relay].node.snapshot().slots <= 4);
         assert_whole(&mut world, 20);
     });
@@ -82,7 +82,7 @@ fn a_relay_that_tells_nothing_of_its_overload_is_found_out_by_its_children() {
         world.run(Duration::from_secs(60));
         assert!(world.counters().doubted > 0);
         let left = children(&world, relay);
-        assert!(left <= 3, "{left} children");
+        assert!((1..=3).contains(&left), "{left} children");
         assert_whole(&mut world, 20);
     });
 }

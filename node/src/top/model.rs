@@ -223,10 +223,10 @@ pub fn state_word(state: StreamState) -> &'static str {
 }
 
 /// Text from elsewhere without what would steer a terminal or turn its line around.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let kept = text.chars().filter(|&c| !steers(c));
     kept.take(MAX_TITLE).collect()
