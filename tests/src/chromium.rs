@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::workspace::TempDir;
+use crate::{secs, wait_for};
 
 /// How a browser starts.
 #[derive(Debug, Clone, Copy)]
@@ -220,17 +221,32 @@ impl Chromium {
         }
     }
 
-    /// A real click, as from a mouse, in the middle of the element a CSS selector finds.
+    /// A real click, as from a mouse, in the middle of the element a CSS selector finds, once it
+    /// rests and nothing covers it: a person too waits for what glides about.
     pub fn click(&self, selector: &str) {
-        let place = self.evaluate(&format!(
-            "(() => {{ const e = document.querySelector({});
+        let at_rest = format!(
+            "(async () => {{
+                const find = () => document.querySelector({});
+                const place = (e) => {{
+                    const r = e.getBoundingClientRect();
+                    return [r.x + r.width / 2, r.y + r.height / 2];
+                }};
+                const first = find();
+                if (!first) return null;
+                first.scrollIntoView({{ block: 'center', behavior: 'instant' }});
+                const [x, y] = place(first);
+                await new Promise((resolve) => setTimeout(resolve, 150));
+                const e = find();
                 if (!e) return null;
-                e.scrollIntoView({{ block: 'center', behavior: 'instant' }});
-                const r = e.getBoundingClientRect();
-                return [r.x + r.width / 2, r.y + r.height / 2]; }})()",
+                const [atX, atY] = place(e);
+                const rests = Math.hypot(atX - x, atY - y) < 0.5;
+                return rests && e.contains(document.elementFromPoint(x, y)) ? [x, y] : null;
+            }})()",
             json!(selector)
-        ));
-        assert!(place.is_array(), "there is no {selector} on the page");
+        );
+        let place = wait_for(&format!("{selector} at rest"), secs(10), || {
+            Some(self.try_evaluate(&at_rest).ok()?).filter(Value::is_array)
+        });
         for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
             let params = json!({
                 "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1,
