@@ -225,7 +225,7 @@ impl Peer {
     }
 
     /// Children it has or is about to have.
-    fn taken(&self) -> u16 {
+    pub(super) fn taken(&self) -> u16 {
         self.used.saturating_add(self.reserved)
     }
 

@@ -84,9 +84,18 @@ impl Tree {
             let depth = depths.trailing_zeros() as u16;
             depths &= depths - 1;
             for parent in run(self.strained.bucket(0, depth), rng).take(TRIES) {
-                let weakest = self
-                    .children(self.handle(parent))
-                    .filter_map(|child| Some((child, self.get(child)?)))
+                let children = || {
+                    let handles = self.children(self.handle(parent));
+                    handles.filter_map(|child| Some((child, self.get(child)?)))
+                };
+                // Those on their way elsewhere may be enough.
+                let leave = children().filter(|(_, peer)| self.is_moving(peer)).count();
+                let peer = self.at(parent);
+                let load = usize::from(peer.taken() + peer.spare());
+                if load <= usize::from(peer.slots()) + leave {
+                    continue;
+                }
+                let weakest = children()
                     .filter(|(_, peer)| !self.is_moving(peer) && peer.class != Class::Player)
                     .min_by_key(|(_, peer)| (peer.strength(), peer.used));
                 if let Some((child, _)) = weakest

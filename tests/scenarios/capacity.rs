@@ -18,10 +18,11 @@ fn children(world: &World, id: NodeId) -> usize {
         .count()
 }
 
-/// Three relays below the root, with leaves below them and room for more; the one of them that has most to do.
+/// Three relays below the root, with leaves below them; the one of them that has most to do. The other two have
+/// room for all leaves but two.
 fn with_a_full_relay(seed: u64) -> (World, NodeId) {
     let mut world = World::new(seed, 3, true);
-    for slots in [8, 12, 12] {
+    for slots in [12, 7, 7] {
         world.join(slots);
         world.settle();
     }
