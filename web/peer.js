@@ -4,6 +4,7 @@
  * that the whole of it runs in tests.
  */
 import { Attempt } from "./attempt.js";
+import { viewOf } from "./peer-view.js";
 import { reportOf } from "./report.js";
 import { Standby } from "./standby.js";
 import { decodeInfo } from "./wire.js";
@@ -15,13 +16,10 @@ import { decodeInfo } from "./wire.js";
 /** @typedef {import("./tracker-link.js").Welcome} Welcome */
 /** @typedef {import("./statistics.js").Sample} Sample */
 /** @typedef {import("./peer-contract.js").PeerState} PeerState */
-/** @typedef {import("./peer-contract.js").PeerView} PeerView */
 /** @typedef {import("./peer-contract.js").PeerWorld} PeerWorld */
 
 /** A join that the tracker neither answers nor queues is said again after this long (ms). */
 const JOIN_TIMEOUT = 6000;
-/** Picture data that arrives this long (ms) and never becomes a picture is worth a word. */
-const DECODE_PATIENCE = 10_000;
 /** Least and most time (ms) between two joins when they keep failing. */
 const REJOIN_LEAST = 100;
 const REJOIN_MOST = 4000;
@@ -137,33 +135,8 @@ export class Peer {
     else this.#become("connecting");
   }
 
-  /** @returns {PeerView} */
   view() {
-    const fed = this.feeding;
-    const delay = fed?.upstream.flows ? fed.upstream.delayMs : null;
-    return {
-      state: this.state,
-      trackerUp: this.trackerUp,
-      detail: this.detail,
-      final: this.final,
-      ahead: this.ahead,
-      status: this.status,
-      node: this.node,
-      parent: fed?.parent ?? null,
-      standby: this.standby.ready?.parent ?? null,
-      depth: fed?.depth ?? null,
-      link: fed?.link ?? null,
-      delayMs: delay,
-      rttMs: fed?.upstream.rtt ?? null,
-      sourceIdle: fed?.upstream.remote.source_idle ?? false,
-      soundOnly: fed?.upstream.soundOnly ?? false,
-      upstreamHealing: fed?.upstream.remote.healing ?? false,
-      stalled: (fed?.upstream.stillMs ?? 0) > 1500,
-      undecoded: fed !== null && this.#undecoded(fed),
-      heals: this.heals,
-      lossPermille: this.lossPermille,
-      sample: fed?.sample ?? null,
-    };
+    return viewOf(this);
   }
 
   /** @param {Welcome} terms */
@@ -546,12 +519,6 @@ export class Peer {
     }
   }
 
-  /** @param {Attempt} attempt */
-  #undecoded(attempt) {
-    const waited = this.world.clock.now() - attempt.flowAt;
-    return attempt.flowAt > 0 && !attempt.shown && waited > DECODE_PATIENCE;
-  }
-
   /** The parent is gone or never came. @param {LostReason} reason */
   #lose(reason) {
     const { current } = this;
@@ -682,8 +649,6 @@ export class Peer {
         this.world.changed();
         return;
       case "codec":
-        this.#refused(code, null);
-        return;
       case "version":
         this.#refused(code, null);
         return;
