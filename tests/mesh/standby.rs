@@ -1,8 +1,10 @@
 //! Nodes with standbys lose nothing when the nodes above them go.
 
 use banyan_tests::forest::{End, Forest};
+use banyan_tests::impairment::Impairment;
 use banyan_tests::mesh::Broadcast;
-use banyan_tests::turn::take_turn;
+use banyan_tests::network::available;
+use banyan_tests::turn::{skip, take_turn};
 use banyan_tests::workspace::TempDir;
 
 /// Longest pause that a node may see when one above it is killed, on a machine with twenty nodes
@@ -45,4 +47,20 @@ fn nodes_that_leave_are_not_missed() {
     assert_eq!(forest.missing(), 0, "packets that never came");
     let worst = gaps.iter().copied().fold(0.0, f64::max);
     assert!(worst < 150.0, "a gap of {worst} ms; all: {gaps:?}");
+}
+
+#[test]
+fn far_from_each_other_nodes_lose_nothing_either() {
+    let _turn = take_turn();
+    if let Err(reason) = available() {
+        return skip(&reason);
+    }
+    let mut forest = Forest::grow_far(Impairment::FAR, 5, 2);
+    forest.wait_for_standbys();
+    let below = forest.fell(End::Killed);
+    assert!(below > 0, "somebody hangs below the victim");
+    let gaps = forest.gaps.clone();
+    assert_eq!(forest.missing(), 0, "packets that never came");
+    let worst = gaps.iter().copied().fold(0.0, f64::max);
+    assert!(worst < GAP, "a gap of {worst} ms; all: {gaps:?}");
 }

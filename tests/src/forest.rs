@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::impairment::Impairment;
 use crate::mesh::{Broadcast, Node};
+use crate::nat::{Home, Internet, Router};
 use crate::packet_log::{self, PacketLog};
 use crate::stats::{self, Stats};
 use crate::workspace::TempDir;
-use crate::{secs, wait_for};
+use crate::{media, secs, wait_for};
 
 /// How a node goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +37,39 @@ pub struct Forest {
     /// For each node below one that went, the longest pause it saw then, in milliseconds.
     pub gaps: Vec<f64>,
     directory: TempDir,
+    far: Option<Far>,
+}
+
+/// A network in which every node has a home of its own.
+#[derive(Debug)]
+struct Far {
+    internet: Internet,
+    homes: Vec<Home>,
 }
 
 impl Forest {
     /// `count` relays of `slots` each below `root`, whose media is on an address like `127.0.0.1:0`.
     pub fn grow(directory: TempDir, root: Broadcast, count: usize, slots: u32, udp: &str) -> Self {
-        let mut forest = Self {
+        Self::of(directory, root, None, slots, udp).with(count)
+    }
+
+    /// The same in homes of their own, with such a network between any two of them. The tracker is
+    /// at the root's home. Needs network namespaces.
+    pub fn grow_far(impairment: Impairment, count: usize, slots: u32) -> Self {
+        let directory = TempDir::new();
+        let mut internet = Internet::impaired(impairment);
+        let home = internet.home(Router::None);
+        let address = format!("{}:0", home.address()).parse().unwrap();
+        let args = Broadcast::args_on(&directory, address, &media::clip_mp4())
+            .with("--max-children", slots.to_string());
+        let root = (home.machine).inside(|| Broadcast::start(&directory, args));
+        let homes = vec![home];
+        let far = Some(Far { internet, homes });
+        Self::of(directory, root, far, slots, "").with(count)
+    }
+
+    fn of(directory: TempDir, root: Broadcast, far: Option<Far>, slots: u32, udp: &str) -> Self {
+        Self {
             root,
             nodes: Vec::new(),
             slots,
@@ -49,20 +78,36 @@ impl Forest {
             deaths: 0,
             gaps: Vec::new(),
             directory,
-        };
-        for _ in 0..count {
-            forest.plant();
+            far,
         }
-        forest
+    }
+
+    fn with(mut self, count: usize) -> Self {
+        for _ in 0..count {
+            self.plant();
+        }
+        self
     }
 
     /// One more relay.
     fn plant(&mut self) {
         self.started += 1;
         let name = format!("relay-{}", self.started);
-        let args = Node::args_on(&self.directory, &name, "relay", &self.root.link, &self.udp)
-            .with("--max-children", self.slots.to_string());
-        let node = Node::start(&self.directory, &name, args);
+        let start = |udp: &str| {
+            let args = Node::args_on(&self.directory, &name, "relay", &self.root.link, udp)
+                .with("--max-children", self.slots.to_string());
+            Node::start(&self.directory, &name, args)
+        };
+        let node = match &mut self.far {
+            None => start(&self.udp),
+            Some(far) => {
+                let home = far.internet.home(Router::None);
+                let udp = format!("{}:0", home.address());
+                let node = home.machine.inside(|| start(&udp));
+                far.homes.push(home);
+                node
+            }
+        };
         node.wait_for_media(secs(20));
         self.nodes.push(node);
     }

@@ -16,6 +16,7 @@ pub mod figures;
 pub mod foreign;
 pub mod forest;
 pub mod freezes;
+pub mod impairment;
 pub mod media;
 pub mod mesh;
 pub mod nat;

@@ -1,6 +1,7 @@
 //! A small internet of network namespaces: a middle that forwards, and homes behind routers of every
 //! kind that RFC 4787 tells of.
 
+use crate::impairment::{Forwarder, Impairment};
 use crate::network::{Namespace, cable};
 
 /// What stands between a home and the world.
@@ -24,6 +25,7 @@ pub struct Internet {
     /// Its namespace.
     pub middle: Namespace,
     _nowhere: Namespace,
+    forwarder: Option<Forwarder>,
     homes: u8,
 }
 
@@ -32,6 +34,7 @@ pub struct Internet {
 pub struct Home {
     /// The machine.
     pub machine: Namespace,
+    address: String,
     _router: Option<Namespace>,
 }
 
@@ -44,8 +47,23 @@ impl Internet {
 
     /// An internet without homes.
     pub fn new() -> Self {
+        let internet = Self::without_forwarding();
+        internet.middle.forward();
+        internet
+    }
+
+    /// An internet in which IPv4 between two homes takes time and gets lost. What is in the middle
+    /// itself is reached as fast as in any other.
+    pub fn impaired(impairment: Impairment) -> Self {
+        let mut internet = Self::without_forwarding();
+        internet.middle.do_not_forward();
+        let here = Self::V4.parse().unwrap();
+        internet.forwarder = Some(Forwarder::start(&internet.middle, here, impairment));
+        internet
+    }
+
+    fn without_forwarding() -> Self {
         let middle = Namespace::new("internet");
-        middle.forward();
         middle.ip(&["addr", "add", &format!("{}/32", Self::V4), "dev", "lo"]);
         middle.ip(&["addr", "add", &format!("{}/128", Self::V6), "dev", "lo"]);
         // What nobody has gets lost on the way, as in the world, instead of being refused at once.
@@ -55,6 +73,7 @@ impl Internet {
         Self {
             middle,
             _nowhere: nowhere,
+            forwarder: None,
             homes: 0,
         }
     }
@@ -67,26 +86,21 @@ impl Internet {
         let [outside, public] = [1, 2].map(|end| format!("198.18.{n}.{end}"));
         let with_mask = |address: &str| format!("{address}/24");
         if router == Router::None {
-            cable(
-                &self.middle,
-                &with_mask(&outside),
-                &machine,
-                &with_mask(&public),
-            );
+            let outer = with_mask(&outside);
+            let (_, end) = cable(&self.middle, &outer, &machine, &with_mask(&public));
+            self.cut_packets(&machine, &end);
             machine.ip(&["route", "add", "default", "via", &outside]);
             return Home {
                 machine,
+                address: public,
                 _router: None,
             };
         }
         let gateway = Namespace::new("router");
         let [inner, own] = [1, 2].map(|end| format!("192.168.{n}.{end}"));
-        cable(
-            &self.middle,
-            &with_mask(&outside),
-            &gateway,
-            &with_mask(&public),
-        );
+        let outer = with_mask(&outside);
+        let (_, end) = cable(&self.middle, &outer, &gateway, &with_mask(&public));
+        self.cut_packets(&gateway, &end);
         cable(&gateway, &with_mask(&inner), &machine, &with_mask(&own));
         gateway.ip(&["route", "add", "default", "via", &outside]);
         machine.ip(&["route", "add", "default", "via", &inner]);
@@ -94,6 +108,7 @@ impl Internet {
         gateway.nft(&rules(router, &public, &own));
         Home {
             machine,
+            address: own,
             _router: Some(gateway),
         }
     }
@@ -114,8 +129,24 @@ impl Internet {
         machine.ip(&["-6", "route", "add", "default", "via", &outside]);
         Home {
             machine,
+            address: own,
             _router: None,
         }
+    }
+
+    /// Has what leaves at `end` be cut into packets of the network's size, if a forwarder is to see
+    /// them: virtual cables otherwise carry what a network card would cut.
+    fn cut_packets(&self, at: &Namespace, end: &str) {
+        if self.forwarder.is_some() {
+            at.ip(&["link", "set", end, "gso_max_segs", "1"]);
+        }
+    }
+}
+
+impl Home {
+    /// The machine's own address.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 }
 

@@ -110,9 +110,18 @@ impl Namespace {
 
     /// Has it forward packets between its cables.
     pub fn forward(&self) {
+        self.set_forwarding("1");
+    }
+
+    /// Has it keep packets for others to itself, which not every new namespace does.
+    pub fn do_not_forward(&self) {
+        self.set_forwarding("0");
+    }
+
+    fn set_forwarding(&self, on: &str) {
         self.inside(|| {
-            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", on).unwrap();
+            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", on).unwrap();
         });
     }
 }
