@@ -196,6 +196,14 @@ pub const LOSS_MEMORY: Duration = Duration::from_secs(20);
 /// Time the picture of a child with heavy loss is held before its path is tried again.
 pub const LOSS_HOLD: Duration = Duration::from_secs(2);
 
+/// A node that gets no picture for this long offers no slots: its children would see none either. The
+/// first hold is shorter, and often the last.
+pub const POOR_SERVICE: Duration = Duration::from_secs(3);
+
+/// Time with the picture after which it offers them again: longer than a path that fails again and again
+/// is tried.
+pub const POOR_MEMORY: Duration = Duration::from_secs(30);
+
 /// A root asks its publisher for a key frame when none came for this long.
 pub const KEY_FRAME_IDLE: Duration = Duration::from_secs(2);
 

@@ -48,6 +48,8 @@ pub struct Node {
     capacity: Capacity,
     up_bytes: u64,
     reported: Totals,
+    /// Until then it offers no slots: it had no picture to pass on.
+    poor_until: Option<Instant>,
     outputs: VecDeque<Output>,
 }
 
@@ -56,7 +58,6 @@ pub struct Node {
 struct Totals {
     received: u64,
     lost: u64,
-    repaired: u64,
     up_bytes: u64,
     at: Option<Instant>,
 }
@@ -80,6 +81,7 @@ impl Node {
             capacity,
             up_bytes: 0,
             reported: Totals::default(),
+            poor_until: None,
             outputs: VecDeque::new(),
         }
     }

@@ -273,6 +273,12 @@ impl Peer {
         self.config.slots.saturating_sub(local)
     }
 
+    /// For how long its parent has held the picture back, if it does.
+    pub fn picture_held_for(&self, now: Instant) -> Option<Duration> {
+        let since = self.upstream.feeding.as_ref()?.picture_held_since?;
+        Some(now.saturating_duration_since(since))
+    }
+
     /// Children it serves at most.
     pub fn slots(&self) -> u16 {
         self.config.slots

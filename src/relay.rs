@@ -30,6 +30,7 @@ mod request;
 mod ring;
 pub mod sequence;
 mod serve;
+mod shortfall;
 mod track;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -63,6 +63,11 @@ impl Capacity {
         self.fitting()
     }
 
+    /// What is received now says nothing about the stream's rate.
+    pub fn pause(&mut self) {
+        self.window = None;
+    }
+
     /// Whether the children are to be looked at: children report about once a second.
     pub fn look_due(&self, now: Instant) -> bool {
         self.looked.is_none_or(|at| now >= at + LOOK_INTERVAL)

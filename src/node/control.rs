@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{Node, Output, Totals};
 use crate::id::LinkKey;
+use crate::limits::{POOR_MEMORY, POOR_SERVICE};
 use crate::peer::{PeerInput, PeerOutput};
 use crate::relay::{ActivateError, Relay, StartFrom};
 use crate::wire::announcement::StreamInfo;
@@ -208,23 +209,23 @@ impl Node {
         let totals = Totals {
             received: sum(|stats| stats.packets),
             lost: sum(|stats| stats.lost),
-            repaired: sum(|stats| stats.repaired),
             up_bytes: self.up_bytes,
             at: Some(now),
         };
-        let before = self.reported;
-        let received = totals.received.saturating_sub(before.received);
-        let gone = (totals.lost + totals.repaired).saturating_sub(before.lost + before.repaired);
-        let lost_above = gone as f32 / (received + gone).max(1) as f32;
-        if let Some(relay) = &mut self.relay
-            && self.capacity.look_due(now)
-        {
-            let figures = relay.take_figures();
-            let players = u16::try_from(self.players.len()).unwrap_or(u16::MAX);
-            self.capacity.look(now, &figures, lost_above, players);
+        self.look_at_children(now);
+        let held = self.peer.picture_held_for(now);
+        match held {
+            None => {
+                let slots = self.capacity.slots(now, sum(|stats| stats.payload_bytes));
+                self.peer.set_slots(slots);
+            }
+            // The sound alone is not the stream's rate.
+            Some(_) => self.capacity.pause(),
         }
-        let slots = self.capacity.slots(now, sum(|stats| stats.payload_bytes));
-        self.peer.set_slots(slots);
+        let was_poor = self.poor_until.is_some_and(|until| now < until);
+        if held.is_some_and(|time| was_poor || time >= POOR_SERVICE) {
+            self.poor_until = Some(now + POOR_MEMORY);
+        }
         let before = std::mem::replace(&mut self.reported, totals);
         let up_bytes = totals.up_bytes.saturating_sub(before.up_bytes);
         let elapsed = before
@@ -236,12 +237,27 @@ impl Node {
         Report {
             parent: self.peer.parent(),
             children: self.peer.placed_children().map(|link| link.child).collect(),
-            slots: self.peer.placeable(),
+            slots: match self.poor_until {
+                Some(until) if now < until => 0,
+                _ => self.peer.placeable(),
+            },
             delay_ms: u32::try_from(self.peer.delay().as_millis()).unwrap_or(u32::MAX),
             lost: u32::try_from(totals.lost.saturating_sub(before.lost)).unwrap_or(u32::MAX),
             received: u32::try_from(totals.received.saturating_sub(before.received))
                 .unwrap_or(u32::MAX),
             up_bytes_per_second: per_second,
+        }
+    }
+
+    /// Once a second or so: whether the children get what this node sends.
+    fn look_at_children(&mut self, now: Instant) {
+        if let Some(relay) = &mut self.relay
+            && self.capacity.look_due(now)
+        {
+            let lost_above = relay.shortfall(now);
+            let figures = relay.take_figures();
+            let players = u16::try_from(self.players.len()).unwrap_or(u16::MAX);
+            (self.capacity).look(now, &figures, lost_above, players);
         }
     }
 }

@@ -244,6 +244,8 @@ impl Peer {
             }
             PeerMessage::Drain => self.parent_leaves(now, link),
             PeerMessage::Picture { held } => {
+                let since = attempt.picture_held_since.unwrap_or(now);
+                attempt.picture_held_since = held.then_some(since);
                 let feeding = self.upstream.feeding.as_ref();
                 if feeding.is_some_and(|feeding| feeding.link == link) {
                     self.event(PeerEvent::Picture { held });

@@ -81,6 +81,8 @@ pub struct Attempt {
     delivered: bool,
     /// Whether it leads to a standby, which sends nothing before it is asked to.
     pub standby: bool,
+    /// Since when the parent holds the picture back, because the path to here does not carry it.
+    pub picture_held_since: Option<Instant>,
     /// Since when the other end has packets this node lacks, and no media has come.
     ahead_since: Option<Instant>,
     /// Since when the other end has no parent that feeds it.
@@ -101,6 +103,7 @@ impl Attempt {
             delivering: false,
             delivered: false,
             standby: false,
+            picture_held_since: None,
             ahead_since: None,
             healing_since: None,
         }

@@ -437,6 +437,7 @@ impl Child {
     pub(super) fn feedback(
         &mut self,
         now: Instant,
+        lost_on_path: f32,
         fraction_lost: f32,
         rtt: Option<Duration>,
         tracks: &[Track],
@@ -445,7 +446,7 @@ impl Child {
         self.figures.rtt = rtt.or(self.figures.rtt);
         let worst = self.figures.fraction_lost.unwrap_or(0.0);
         self.figures.fraction_lost = Some(worst.max(fraction_lost));
-        let verdict = self.health.on_report(now, fraction_lost);
+        let verdict = self.health.on_report(now, lost_on_path);
         self.act_on(verdict, now, tracks);
     }
 

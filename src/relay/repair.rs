@@ -38,6 +38,8 @@ pub(super) struct Repair {
     /// No request is due before this.
     next_due: Option<Instant>,
     rtt: Duration,
+    /// Packets that did not come by themselves in time.
+    overdue: u64,
 }
 
 impl Repair {
@@ -46,6 +48,7 @@ impl Repair {
             missing: BTreeMap::new(),
             next_due: None,
             rtt: Duration::ZERO,
+            overdue: 0,
         }
     }
 
@@ -174,6 +177,7 @@ impl Repair {
                 lost += u64::from(!missing.guess);
                 return false;
             }
+            self.overdue += u64::from(missing.tries == 0 && !missing.guess);
             missing.tries += 1;
             missing.due = now + intervals[usize::from(missing.tries)];
             ask.push(seq);
@@ -181,6 +185,11 @@ impl Repair {
         });
         self.next_due = self.missing.values().map(|missing| missing.due).min();
         lost
+    }
+
+    /// Packets so far that were not just late: asked for, whether they came then or not.
+    pub(super) fn overdue(&self) -> u64 {
+        self.overdue
     }
 
     /// When to call [`poll`](Self::poll).

@@ -231,12 +231,20 @@ impl Relay {
         fraction_lost: f32,
         rtt: Option<Duration>,
     ) {
+        let own = (fraction_lost - self.shortfall(now)).max(0.0);
         if let Some(child) = self.children.get_mut(&key) {
             child.heard(now, &self.tracks);
-            child.feedback(now, fraction_lost, rtt, &self.tracks);
+            child.feedback(now, own, fraction_lost, rtt, &self.tracks);
         }
         self.attend(now, key);
         self.plan_turn(now);
+    }
+
+    /// The largest share of packets that this node itself lacks of any track, of late, 0 to 1: its children
+    /// report them as lost, too, and their paths are not to blame.
+    pub fn shortfall(&mut self, now: Instant) -> f32 {
+        let shares = self.tracks.iter_mut().map(|track| track.shortfall(now));
+        shares.fold(0.0, f32::max)
     }
 
     /// What was seen of the path to each child that gets media, since this was asked last.

@@ -8,6 +8,7 @@ use super::repair::{Recovery, Repair};
 use super::request::{KeyFrameRequests, Upstream};
 use super::ring::{Placed, Ring};
 use super::sequence::unwrap_near;
+use super::shortfall::Shortfall;
 use crate::limits::{MAX_PAYLOAD, MAX_SKIP, RESUME_REPAIRS};
 use crate::wire::announcement::{MediaKind, TrackInfo};
 
@@ -57,6 +58,7 @@ pub(super) struct Track {
     pub(super) repair: Repair,
     pub(super) requests: KeyFrameRequests,
     pub(super) stats: TrackStats,
+    shortfall: Shortfall,
     upstream: Upstream,
     first_seq: ExtSeq,
     /// Head of a parent, where the numbering continues if this node is far behind it.
@@ -76,6 +78,7 @@ impl Track {
             repair: Repair::new(),
             requests: KeyFrameRequests::new(upstream),
             stats: TrackStats::default(),
+            shortfall: Shortfall::default(),
             upstream,
             first_seq: info.first_seq,
             hint: None,
@@ -95,6 +98,11 @@ impl Track {
             (None, None) if self.upstream == Upstream::Publisher => Some(self.first_seq),
             (None, None) => None,
         }
+    }
+
+    /// The share of its packets that this node itself lacks, of late.
+    pub(super) fn shortfall(&mut self, now: Instant) -> f32 {
+        (self.shortfall).share(now, self.stats.packets, self.repair.overdue())
     }
 
     pub(super) fn unwrap_seq(&self, seq: u16) -> Option<ExtSeq> {

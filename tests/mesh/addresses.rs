@@ -2,7 +2,7 @@
 
 use banyan_tests::mesh::{Args, Broadcast, Node, START};
 use banyan_tests::network::{Namespace, available, cable};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs};
 
@@ -65,7 +65,7 @@ impl Home {
 
 #[test]
 fn two_nodes_behind_one_address_are_both_fed_by_the_root() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     if let Err(reason) = available() {
         return skip(&reason);
     }
@@ -85,7 +85,7 @@ fn two_nodes_behind_one_address_are_both_fed_by_the_root() {
 
 #[test]
 fn a_node_feeds_its_neighbour_behind_the_same_address() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     if let Err(reason) = available() {
         return skip(&reason);
     }
@@ -101,7 +101,7 @@ fn a_node_feeds_its_neighbour_behind_the_same_address() {
 
 #[test]
 fn one_root_serves_both_address_families() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     if let Err(reason) = available() {
         return skip(&reason);
     }

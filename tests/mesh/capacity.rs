@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use banyan_tests::mesh::{Broadcast, Node};
 use banyan_tests::network::{Namespace, available, cable};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs, wait_for};
 
@@ -37,7 +37,7 @@ fn used(network: &Namespace, root: &Broadcast, node: &str) -> u64 {
 
 #[test]
 fn a_relay_whose_uplink_is_narrow_keeps_the_children_it_can_feed() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     if let Err(reason) = available() {
         return skip(&reason);
     }
@@ -84,7 +84,7 @@ fn a_relay_whose_uplink_is_narrow_keeps_the_children_it_can_feed() {
 
 #[test]
 fn a_viewer_with_a_narrow_line_keeps_the_sound_and_is_told_why() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     if let Err(reason) = available() {
         return skip(&reason);
     }

@@ -9,7 +9,7 @@ use banyan_tests::network::available;
 use banyan_tests::process::Process;
 use banyan_tests::scattered::Scattered;
 use banyan_tests::secs;
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip, take_turn};
 use serde_json::Value;
 
 /// What it prints there, and its exit code.
@@ -66,7 +66,7 @@ fn it_tells_what_works_and_what_does_not() {
 
 #[test]
 fn it_tells_whether_the_relay_works() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some((mut world, coturn)) = Scattered::with_turn() else {
         return;
     };

@@ -7,7 +7,7 @@ use banyan::id::StreamId;
 use banyan_tests::binaries::binary;
 use banyan_tests::mesh::{Args, Broadcast, Node, START, keygen};
 use banyan_tests::process::Process;
-use banyan_tests::turn::take_turn;
+use banyan_tests::turn::share_turn;
 use banyan_tests::workspace::{TempDir, repository};
 use banyan_tests::{media, secs};
 
@@ -37,7 +37,7 @@ fn broadcast(file: impl AsRef<Path>, directory: &TempDir) -> Args {
 
 #[test]
 fn arguments_that_make_no_sense() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     refused(Args::of(["fly"]), 2, &["fly"]);
     refused(Args::of(["relay"]), 2, &["link"]);
     refused(Args::of(["relay", "nonsense"]), 2, &["nonsense"]);
@@ -68,7 +68,7 @@ fn run(args: Args, variables: &[(&str, &str)]) -> (Option<i32>, String, String) 
 
 #[test]
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let file = directory.join("node.toml");
     let link = format!("http://127.0.0.1:1/watch/{}", StreamId::from_bytes([7; 32]));
@@ -107,7 +107,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn a_mistake_in_a_layer_is_told_with_its_source() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let file = directory.join("node.toml");
     let link = format!("http://127.0.0.1:1/watch/{}", StreamId::from_bytes([7; 32]));
@@ -143,7 +143,7 @@ fn a_mistake_in_a_layer_is_told_with_its_source() {
 
 #[test]
 fn a_broadcast_takes_every_setting_of_a_tracker() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let mut tracker = Process::start("banyan-tracker", binary("banyan-tracker"), ["--help"]);
     tracker.wait(START);
     let of_tracker = tracker.stdout();
@@ -198,7 +198,7 @@ fn a_broadcast_takes_every_setting_of_a_tracker() {
 /// The sample files of the packages, as they are and with every example in them switched on.
 #[test]
 fn sample_configurations_are_right() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     for (program, command, name) in [
         ("banyan", &["relay"][..], "relay.toml"),
@@ -229,7 +229,7 @@ fn sample_configurations_are_right() {
 
 #[test]
 fn completions_and_manual_pages_know_every_command() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let (code, text, words) = run(Args::of(["completions", shell]), &[]);
@@ -252,7 +252,7 @@ fn completions_and_manual_pages_know_every_command() {
 
 #[test]
 fn files_that_cannot_be_broadcast() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     refused(
         broadcast("/no/such/clip.mp4", &directory),
@@ -284,7 +284,7 @@ fn files_that_cannot_be_broadcast() {
 
 #[test]
 fn keys_that_are_none_or_belong_to_somebody_else() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let key = directory.join("my.key");
     keygen(&key);
@@ -325,7 +325,7 @@ fn keys_that_are_none_or_belong_to_somebody_else() {
 
 #[test]
 fn streams_and_trackers_that_do_not_exist() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let root = Broadcast::start(&directory, Broadcast::args(&directory));
     let unknown = StreamId::from_bytes([7; 32]);
@@ -348,7 +348,7 @@ fn streams_and_trackers_that_do_not_exist() {
 
 #[test]
 fn ports_in_use() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use banyan_tests::api::{get, request_with, split};
 use banyan_tests::publisher::{waiting, waiting_args};
 use banyan_tests::secs;
-use banyan_tests::turn::take_turn;
+use banyan_tests::turn::share_turn;
 use banyan_tests::workspace::TempDir;
 use tokio::net::TcpSocket;
 
@@ -40,7 +40,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 
 #[test]
 fn idle_connections_keep_nobody_out_and_slow_ones_are_cut_off() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let (_root, whip) = waiting(&directory, waiting_args(&directory));
     let (authority, _) = split(&whip.url);

@@ -3,14 +3,14 @@
 use banyan_tests::binaries::binary;
 use banyan_tests::mesh::{Args, Broadcast, Node, START};
 use banyan_tests::process::Process;
-use banyan_tests::turn::take_turn;
+use banyan_tests::turn::share_turn;
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{secs, stats, wait_for};
 use rustix::process::Signal;
 
 #[test]
 fn a_broadcast_serves_https_to_those_who_know_its_authority() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let (cert, key) = (directory.join("cert.pem"), directory.join("key.pem"));

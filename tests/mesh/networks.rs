@@ -4,7 +4,7 @@
 use banyan_tests::nat::{Internet, Router};
 use banyan_tests::network::available;
 use banyan_tests::scattered::{HOMES, Root, Scattered, class_in, connects};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip};
 use banyan_tests::{secs, wait_for};
 
 /// The words of a node that no parent can be found for.
@@ -15,7 +15,7 @@ const UNREACHED: &str = "no way to reach it was found";
 
 #[test]
 fn every_pair_of_networks_connects_or_is_never_assigned() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     if let Err(reason) = available() {
         return skip(&reason);
     }
@@ -71,7 +71,7 @@ fn every_pair_of_networks_connects_or_is_never_assigned() {
 
 #[test]
 fn with_ipv6_alone_two_connect_and_one_without_it_is_kept_away() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     if let Err(reason) = available() {
         return skip(&reason);
     }
@@ -96,7 +96,7 @@ const RELAYED: &str = "relayed by the TURN server";
 
 #[test]
 fn who_cannot_connect_otherwise_is_relayed_and_nobody_else() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some((mut world, _coturn)) = Scattered::with_turn() else {
         return;
     };

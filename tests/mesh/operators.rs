@@ -6,7 +6,7 @@ use banyan_tests::api::{self, Response};
 use banyan_tests::mesh::{Broadcast, Node};
 use banyan_tests::process::Process;
 use banyan_tests::publisher::{can_publish, publish, waiting, waiting_args};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip};
 use banyan_tests::workspace::{self, TempDir};
 use banyan_tests::{media, secs, wait_for};
 
@@ -28,7 +28,7 @@ fn until(door: &str, path: &str, status: u16) -> Response {
 
 #[test]
 fn a_node_tells_how_it_is() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let args = Broadcast::args(&directory).with("--listen", "127.0.0.1:0");
     let mut root = Broadcast::start(&directory, args);
@@ -120,7 +120,7 @@ fn told(doors: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn every_figure_stands_in_the_protocol_and_every_listed_one_is_told() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let (root, whip) = waiting(&directory, waiting_args(&directory));
     let node = whip.url.strip_suffix("/whip").unwrap();
@@ -140,7 +140,7 @@ fn every_figure_stands_in_the_protocol_and_every_listed_one_is_told() {
 
 #[test]
 fn a_root_tells_how_its_publisher_is() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some(ffmpeg) = media::ffmpeg().filter(|ffmpeg| can_publish(ffmpeg)) else {
         return skip("there is no ffmpeg that publishes");
     };

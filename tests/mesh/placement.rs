@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use banyan_tests::mesh::{Args, Broadcast, Node};
 use banyan_tests::network::{Namespace, available, cable};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip, take_turn};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs, wait_for};
 
 #[test]
 fn a_full_tree_lets_the_next_one_in_when_somebody_leaves() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let root = Broadcast::with_slots(&directory, 1);
     let mut leaf = Node::relay(&directory, "leaf", &root.link, 0);

@@ -14,7 +14,7 @@ use banyan_tests::foreign::publisher::{Habits, Publisher, Sent};
 use banyan_tests::mesh::{Broadcast, Node};
 use banyan_tests::page::LIP_SYNC_MS;
 use banyan_tests::publisher::{Whip, can_publish, publish, waiting, waiting_args};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, packet_log, secs, stats};
 use rustix::process::Signal;
@@ -122,7 +122,7 @@ fn together(scenarios: &[&(dyn Fn() + Sync)]) {
 
 #[test]
 fn a_publisher_pauses() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some(ffmpeg) = publishing_ffmpeg() else {
         return;
     };
@@ -179,7 +179,7 @@ fn pause_of_a_connection(ffmpeg: &Path, clock_stops: bool) {
 
 #[test]
 fn timestamps_wrap_and_jump() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some(ffmpeg) = media::ffmpeg() else {
         return skip("there is no ffmpeg to judge recordings");
     };
@@ -232,7 +232,7 @@ fn timestamps_that_jump(ffmpeg: &Path, tracks: &[Sent]) {
 
 #[test]
 fn pictures_change() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some(ffmpeg) = publishing_ffmpeg() else {
         return;
     };

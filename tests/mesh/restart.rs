@@ -1,26 +1,30 @@
 //! Programs that end and come back at the same port.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use banyan_tests::mesh::{Args, Broadcast, Node, keygen, tracker};
-use banyan_tests::turn::take_turn;
+use banyan_tests::turn::share_turn;
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, packet_log, secs, stats};
 
-/// A port nobody uses right now.
+/// A port that nobody uses, below those the system gives out: nobody gets it while its user is away.
+fn free_port<S>(bind: impl Fn(SocketAddr) -> std::io::Result<S>) -> u16 {
+    let mut ports = (0..50).map(|_| rand::random_range(20_000..32_000));
+    let free = ports.find(|port| bind(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok());
+    free.expect("a port that is free")
+}
+
 fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    free_port(UdpSocket::bind)
 }
 
 fn free_tcp_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    free_port(TcpListener::bind)
 }
 
 #[test]
 fn a_node_that_crashed_comes_back_at_its_port() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let root = Broadcast::with_slots(&directory, 1);
     let udp = format!("127.0.0.1:{}", free_udp_port());
@@ -101,25 +105,25 @@ fn restart_the_root(away: u64, embedded: bool) {
 
 #[test]
 fn viewers_go_on_when_the_broadcast_is_killed_and_started_again() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     restart_the_root(2, false);
 }
 
 #[test]
 fn viewers_go_on_when_the_broadcast_was_away_for_20_seconds() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     restart_the_root(20, false);
 }
 
 #[test]
 fn viewers_go_on_when_the_broadcast_and_the_tracker_inside_are_started_again() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     restart_the_root(3, true);
 }
 
 #[test]
 fn a_broadcast_that_stays_away_is_over_after_half_a_minute() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let (_tracker, tracker) = tracker("127.0.0.1:0");
     let args = Args::of(["broadcast".into(), media::clip_mp4().into_os_string()])
@@ -140,7 +144,7 @@ fn a_broadcast_that_stays_away_is_over_after_half_a_minute() {
 
 #[test]
 fn a_viewer_may_come_before_the_broadcast() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let (_tracker, tracker) = tracker("127.0.0.1:0");
     let key = directory.join("stream.key");

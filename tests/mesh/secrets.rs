@@ -12,7 +12,7 @@ use banyan_tests::binaries::binary;
 use banyan_tests::mesh::{Args, START, keygen};
 use banyan_tests::process::Process;
 use banyan_tests::publisher::{Whip, can_publish, publish, waiting_args};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, secs, stats};
 
@@ -101,7 +101,7 @@ fn disguises(secret: &[u8]) -> [String; 4] {
 
 #[test]
 fn no_secret_is_logged_at_the_most_talkative_level() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     for format in ["text", "json"] {
         let logs: Vec<PathBuf> = ["tracker", "root", "relay"]
@@ -170,7 +170,7 @@ fn no_secret_is_logged_at_the_most_talkative_level() {
 
 #[test]
 fn a_publishers_secrets_are_not_logged_either() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some(ffmpeg) = media::ffmpeg().filter(|ffmpeg| can_publish(ffmpeg)) else {
         return skip("there is no ffmpeg that publishes through WHIP");
     };

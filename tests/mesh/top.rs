@@ -10,7 +10,7 @@ use std::thread;
 use banyan_tests::binaries::binary;
 use banyan_tests::mesh::{Args, Broadcast, Node, START};
 use banyan_tests::process::Process;
-use banyan_tests::turn::take_turn;
+use banyan_tests::turn::share_turn;
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{secs, wait_for};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -30,7 +30,7 @@ fn short(id: &str) -> &str {
 
 #[test]
 fn the_printed_tree_is_the_trackers() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let root = Broadcast::with_slots(&directory, 1);
     let mut nodes = Vec::new();
@@ -164,7 +164,7 @@ fn a_terminal_shows_the_tree_and_gets_back_how_it_was() {
     const ALTERNATE: &str = "\u{1b}[?1049h";
     const BACK: &str = "\u{1b}[?1049l";
     const SHOW_CURSOR: &str = "\u{1b}[?25h";
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let mut root = Broadcast::with_slots(&directory, 2);
     let relay = Node::relay(&directory, "relay", &root.link, 2);

@@ -1,7 +1,7 @@
 //! A root with two slots and seven nodes below it.
 
 use banyan_tests::mesh::{Broadcast, Node, end_all};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip, take_turn};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{media, packet_log, secs};
 
@@ -77,7 +77,7 @@ fn seven_nodes_in_three_tiers_receive_the_root_bit_for_bit() {
 
 #[test]
 fn a_webm_broadcast_is_recorded_as_webm() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let args = Broadcast::args_on(
         &directory,
@@ -105,7 +105,7 @@ fn a_webm_broadcast_is_recorded_as_webm() {
 
 #[test]
 fn a_file_played_once_ends_the_broadcast_and_the_recording() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     // The key first, then the recorder: it waits for the show, so that it misses nothing.
     let (_tracker, tracker) = banyan_tests::mesh::tracker("127.0.0.1:0");

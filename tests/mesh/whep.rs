@@ -7,7 +7,7 @@ use banyan_tests::api::{request, tree};
 use banyan_tests::binaries::binary;
 use banyan_tests::mesh::{Args, Broadcast, Node};
 use banyan_tests::process::Process;
-use banyan_tests::turn::take_turn;
+use banyan_tests::turn::{share_turn, take_turn};
 use banyan_tests::whep::{OFFER, Player, free_port, post, tracks};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{api, secs, wait_for};
@@ -48,7 +48,7 @@ fn wait_for_players(root: &Broadcast, count: usize) {
 
 #[test]
 fn a_player_that_the_tracker_placed_below_a_relay_gets_every_packet() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let root = Broadcast::with_slots(&directory, 1);
     let relay = Node::relay(&directory, "relay", &root.link, 2);
@@ -76,7 +76,7 @@ fn a_player_that_the_tracker_placed_below_a_relay_gets_every_packet() {
 
 #[test]
 fn a_player_at_a_nodes_own_door_gets_every_packet() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let root = Broadcast::with_slots(&directory, 1);
     let port = free_port();
@@ -146,7 +146,7 @@ fn slots_are_given_once_and_come_back() {
 
 #[test]
 fn a_player_ends_with_its_parent() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let root = Broadcast::with_slots(&directory, 1);
     let mut relay = Node::relay(&directory, "relay", &root.link, 2);
@@ -164,7 +164,7 @@ fn a_player_ends_with_its_parent() {
 
 #[test]
 fn players_of_a_foreign_stack_join_and_miss_nothing() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let root = Broadcast::with_slots(&directory, 3);
     let relay = Node::relay(&directory, "relay", &root.link, 4);

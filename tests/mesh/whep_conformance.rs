@@ -3,7 +3,7 @@
 
 use banyan_tests::api::{Response, request, request_with, resolve};
 use banyan_tests::mesh::{Broadcast, tracker};
-use banyan_tests::turn::take_turn;
+use banyan_tests::turn::share_turn;
 use banyan_tests::whep::{FRAGMENT, OFFER, SDP, free_port, post, session};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{secs, wait_for};
@@ -66,7 +66,7 @@ fn fragment(ufrag: &str, lines: &str) -> String {
 
 #[test]
 fn an_offer_is_answered_as_the_draft_says() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let doors = doors();
     for endpoint in &doors.endpoints {
         // 4.2.1, and RFC 9725: a length, because some clients cannot read chunks.
@@ -129,7 +129,7 @@ fn an_offer_is_answered_as_the_draft_says() {
 
 #[test]
 fn what_is_no_offer_is_refused_with_a_reason() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let doors = doors();
     for endpoint in &doors.endpoints {
         // 4.2.4: the media type, and the form.
@@ -163,7 +163,7 @@ fn what_is_no_offer_is_refused_with_a_reason() {
 
 #[test]
 fn methods_have_their_answers() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let doors = doors();
     for endpoint in &doors.endpoints {
         let created = post(endpoint, OFFER);
@@ -208,7 +208,7 @@ fn methods_have_their_answers() {
 
 #[test]
 fn candidates_trickle_under_the_sessions_tag() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let doors = doors();
     for endpoint in &doors.endpoints {
         let created = post(endpoint, OFFER);
@@ -247,7 +247,7 @@ fn candidates_trickle_under_the_sessions_tag() {
 
 #[test]
 fn sessions_end_once() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let doors = doors();
     for endpoint in &doors.endpoints {
         let created = post(endpoint, OFFER);
@@ -283,7 +283,7 @@ fn sessions_end_once() {
 
 #[test]
 fn a_stream_that_does_not_play_is_asked_for_again() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let (_tracker, address) = tracker("127.0.0.1:0");
     let args = banyan_tests::mesh::Args::of([

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use banyan_tests::mesh::{Node, end_all};
 use banyan_tests::publisher::{can_publish, publish, waiting, waiting_args};
-use banyan_tests::turn::{skip, take_turn};
+use banyan_tests::turn::{share_turn, skip};
 use banyan_tests::workspace::TempDir;
 use banyan_tests::{api, media, packet_log, secs, stats, wait_for};
 
@@ -18,7 +18,7 @@ fn publishing_ffmpeg() -> Option<PathBuf> {
 
 #[test]
 fn viewers_get_what_ffmpeg_publishes_whole() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some(ffmpeg) = publishing_ffmpeg() else {
         return;
     };
@@ -62,7 +62,7 @@ fn viewers_get_what_ffmpeg_publishes_whole() {
 
 #[test]
 fn viewers_stay_while_the_publisher_is_away_and_go_on_when_it_returns() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some(ffmpeg) = publishing_ffmpeg() else {
         return;
     };
@@ -107,7 +107,7 @@ fn viewers_stay_while_the_publisher_is_away_and_go_on_when_it_returns() {
 
 #[test]
 fn a_second_publisher_is_told_that_there_is_one() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let Some(ffmpeg) = publishing_ffmpeg() else {
         return;
     };

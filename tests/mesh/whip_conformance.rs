@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use banyan_tests::api::{connect, resolve, split};
 use banyan_tests::publisher::{Whip, waiting, waiting_args};
 use banyan_tests::secs;
-use banyan_tests::turn::take_turn;
+use banyan_tests::turn::share_turn;
 use banyan_tests::workspace::TempDir;
 
 /// What a publisher that never connects offers: one H.264 and one Opus track.
@@ -99,7 +99,7 @@ impl Endpoint {
 
 #[test]
 fn a_session_is_made_trickled_to_and_ended_once() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let endpoint = Endpoint::start();
     let made = endpoint.post(OFFER);
     assert_eq!(made.status, 201, "{made:?}");
@@ -169,7 +169,7 @@ fn a_session_is_made_trickled_to_and_ended_once() {
 
 #[test]
 fn the_answer_tells_the_address_that_a_stun_server_saw() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let directory = TempDir::new();
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     server.set_read_timeout(Some(secs(10))).unwrap();
@@ -200,7 +200,7 @@ fn the_answer_tells_the_address_that_a_stun_server_saw() {
 
 #[test]
 fn who_may_publish_and_how_is_told() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let endpoint = Endpoint::start();
     let url = endpoint.whip.url.as_str();
     let bearer = endpoint.bearer.as_str();
@@ -257,7 +257,7 @@ fn who_may_publish_and_how_is_told() {
 
 #[test]
 fn methods_and_preflights() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let endpoint = Endpoint::start();
     let url = endpoint.whip.url.as_str();
     let bearer = endpoint.bearer.as_str();
@@ -301,7 +301,7 @@ fn methods_and_preflights() {
 
 #[test]
 fn one_publishes_at_a_time_and_a_silent_one_gives_way() {
-    let _turn = take_turn();
+    let _turn = share_turn();
     let endpoint = Endpoint::start();
     let first = endpoint.post(OFFER);
     assert_eq!(first.status, 201);

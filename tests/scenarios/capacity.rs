@@ -112,3 +112,38 @@ fn a_child_with_a_narrow_line_keeps_the_sound_and_costs_its_parent_no_slot() {
         assert_whole(&mut world, 10);
     });
 }
+
+#[test]
+fn children_of_a_relay_that_gets_no_picture_move_to_one_that_does() {
+    for_seeds(|seed| {
+        let (mut world, relay) = with_a_full_relay(seed);
+        world.limit_downlink(relay, 0.5 * STREAM);
+        world.run(Duration::from_secs(45));
+        // The others have room for all but two, and the relay itself may have gone below one of them.
+        let left = children(&world, relay);
+        assert!(left <= 3, "{left} children");
+        world.nodes.remove(&relay);
+        world.run(Duration::from_secs(10));
+        assert_whole(&mut world, 10);
+    });
+}
+
+#[test]
+fn what_a_relay_lacks_itself_is_no_fault_of_its_childrens_lines() {
+    for_seeds(|seed| {
+        let (mut world, relay) = with_a_full_relay(seed);
+        let below: Vec<NodeId> = (world.viewers().into_iter())
+            .filter(|id| world.parent(*id) == Some(relay))
+            .collect();
+        world.limit_downlink(relay, 0.75 * STREAM);
+        world.run(Duration::from_secs(20));
+        let held = |id: &NodeId| {
+            let told = world.nodes[id].events.iter();
+            let told = told.filter(|(_, event)| matches!(event, PeerEvent::Picture { held: true }));
+            told.count()
+        };
+        assert!(held(&relay) > 0);
+        let below = below.iter().map(held).sum::<usize>();
+        assert_eq!(below, 0, "of lines that carry everything");
+    });
+}

@@ -1,14 +1,20 @@
-//! One test at a time, and tests that cannot run here.
+//! One test at a time where time is measured, and tests that cannot run here.
 
 use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: RwLock<()> = RwLock::new(());
 
-/// Waits until no other test of this binary runs. The tests measure time, and a laptop or a CI
+/// Waits until no other test of this binary runs. Most tests measure time, and a laptop or a CI
 /// machine has two cores; hold what this returns to the end of the test.
-pub fn take_turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn take_turn() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same for a test that waits more than it works, and judges no time below a second: others of
+/// its kind may run beside it.
+pub fn share_turn() -> RwLockReadGuard<'static, ()> {
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Notes that a test cannot run on this machine; `./test` names it in its summary.
