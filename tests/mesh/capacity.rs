@@ -71,7 +71,8 @@ fn a_relay_whose_uplink_is_narrow_keeps_the_children_it_can_feed() {
     eprintln!("moved away within {:?}", begun.elapsed());
     std::thread::sleep(secs(8));
     let before: Vec<_> = viewers.iter().map(Node::newest_stats).collect();
-    std::thread::sleep(secs(10));
+    // Figures come every second: ten of them at least.
+    std::thread::sleep(secs(11));
     for (viewer, before) in viewers.iter().zip(before) {
         let now = viewer.newest_stats();
         let name = viewer.process.name();
