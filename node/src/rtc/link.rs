@@ -3,6 +3,7 @@
 mod channels;
 mod early;
 mod flight;
+mod migration;
 mod outgoing;
 mod restart;
 mod setup;
@@ -39,6 +40,7 @@ use super::{CloseReason, EngineEvent};
 use channels::{Channels, message_data};
 use early::Early;
 use flight::Flight;
+use migration::Migration;
 use restart::Later;
 
 pub(super) use setup::{CONNECT_TIME, CONSENT, Ciphers, Seed};
@@ -110,10 +112,12 @@ pub(super) struct Link {
     /// Candidates that came before the answer.
     untried: Vec<String>,
     /// Of the connection's own ICE session.
+    remote_ufrag: String,
     remote_pwd: String,
     /// Of the peer's certificate, where it offered.
     remote_fingerprint: String,
     later: Later,
+    migration: Migration,
     /// How long the peer may be silent until it counts as disconnected, and from then as gone.
     consent: (Duration, Duration),
     ice_up: bool,
@@ -227,8 +231,12 @@ impl Link {
             self.unreadable += 1;
         }
         self.fed = true;
+        if self.path.is_some_and(|(_, used)| used == peer) {
+            let media = !is_stun(bytes) && !is_dtls(bytes) && !gate::is_rtcp(bytes);
+            self.migration.heard(now, media);
+        }
         let transport = TransportContext {
-            local_addr: local,
+            local_addr: self.asked_from(local, bytes),
             peer_addr: peer,
             transport_protocol: TransportProtocol::UDP,
             ecn: None,
@@ -284,6 +292,7 @@ impl Link {
         }
         self.send_arrivals(now);
         self.repeat_flight(now);
+        self.probe(now);
         self.fed = true;
     }
 
@@ -446,7 +455,8 @@ impl Link {
                 message.transport.local_addr.ip(),
                 message.transport.peer_addr,
             );
-            let (local, peer) = self.later.path().unwrap_or(own);
+            let moved = || self.migration.path();
+            let (local, peer) = self.later.path().or_else(moved).unwrap_or(own);
             self.flight.sent(now, local, peer, &bytes);
             if self.path != Some((local, peer)) {
                 self.path = Some((local, peer));
@@ -469,7 +479,12 @@ impl Link {
         let over = self.ended.map(|_| now);
         let arrivals = self.media.arrivals.as_ref().and_then(Arrivals::deadline);
         let flight = self.flight.deadline();
-        self.deadline = [next, by, self.next_report, over, arrivals, flight]
+        let probe = self
+            .migration
+            .deadline()
+            .filter(|_| self.receives && self.connected());
+        let probe = probe.map(|t| t.max(now + TIMER_MIN));
+        self.deadline = [next, by, self.next_report, over, arrivals, flight, probe]
             .into_iter()
             .flatten()
             .min();

@@ -59,6 +59,8 @@ pub(super) struct Sockets {
     scratch: Vec<u8>,
     /// Bytes of UDP payload sent and received.
     traffic: (u64, u64),
+    /// An address of ours that nothing could be sent from.
+    lost: Option<IpAddr>,
 }
 
 struct Family {
@@ -110,6 +112,7 @@ impl Sockets {
                         buffers: vec![vec![0; READ_BUFFER]; BATCH],
                         scratch: Vec::with_capacity(SEND_MAX),
                         traffic: (0, 0),
+                        lost: None,
                     });
                 }
                 Err((ip, error)) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -199,6 +202,11 @@ impl Sockets {
         self.sockets.len()
     }
 
+    /// An address of this host that was found gone since this was asked last.
+    pub(super) fn take_lost(&mut self) -> Option<IpAddr> {
+        self.lost.take()
+    }
+
     /// Sends from the front of `queue` until it is empty or the kernel is full; returns the bytes
     /// taken off the queue.
     pub(super) fn send(&mut self, now: Instant, queue: &mut VecDeque<Datagram>) -> usize {
@@ -261,6 +269,21 @@ impl Sockets {
                     if run > 1 && family.state.max_gso_segments() == 1 {
                         // Segmentation was refused: the same datagrams again, one by one.
                         continue;
+                    }
+                    // Where the address is gone, the system knows another.
+                    if let Some(lost) = transmit.src_ip {
+                        let anywhere = Transmit {
+                            src_ip: None,
+                            ..transmit
+                        };
+                        let (state, socket) = (&family.state, &family.socket);
+                        let sent = socket.try_io(Interest::WRITABLE, || {
+                            state.try_send(socket.into(), &anywhere)
+                        });
+                        if sent.is_ok() {
+                            self.traffic.0 += bytes as u64;
+                            self.lost = Some(lost);
+                        }
                     }
                 }
             }

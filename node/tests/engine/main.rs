@@ -12,6 +12,7 @@ mod hostile;
 mod join_storm;
 mod lossy_handshake;
 mod media;
+mod moving;
 mod network;
 mod reflection;
 mod reflexive;

@@ -43,6 +43,7 @@ impl Intake<'_> {
         };
         if self.demux.received(now, peer, bytes) {
             entry.targets.answered(peer);
+            entry.proved(now, local.ip(), peer);
         }
         if !entry.admits(bytes) {
             return true;
@@ -214,6 +215,11 @@ impl Engine {
                 if !entry.queue.is_empty() || entry.ended.is_some() {
                     self.dirty.push(link);
                 }
+            }
+        }
+        if let Some(lost) = self.sockets.take_lost() {
+            for link in self.links.values_mut() {
+                link.lost_local(now, lost);
             }
         }
         while let Some((peer, bytes)) = self.relayed.poll_send() {

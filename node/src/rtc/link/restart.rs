@@ -279,14 +279,14 @@ impl Link {
     }
 
     /// Answers a check of the connection's own in the peer's place, once later sessions do the
-    /// checking; false while none does.
+    /// checking or the peer consents from where it has moved; false otherwise.
     pub(super) fn vouch(
         &mut self,
         now: Instant,
         transport: TransportContext,
         check: Transaction,
     ) -> bool {
-        if !self.later.any() {
+        if !self.later.any() && !self.migration.vouches(now, transport.peer_addr) {
             return false;
         }
         let pwd = self.remote_pwd.clone();

@@ -22,6 +22,7 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use super::channels::Channels;
 use super::early::Early;
 use super::flight::Flight;
+use super::migration::Migration;
 use super::restart::Later;
 use super::{CHECK_INTERVAL, Link, Stage};
 use crate::rtc::checks::Targets;
@@ -186,9 +187,11 @@ impl Link {
             targets: Targets::default(),
             early: Early::default(),
             untried: Vec::new(),
+            remote_ufrag: String::new(),
             remote_pwd: String::new(),
             remote_fingerprint: String::new(),
             later: Later::default(),
+            migration: Migration::default(),
             consent: seed.consent,
             ice_up: false,
             secure: false,
@@ -227,6 +230,8 @@ impl Link {
         let answer = RTCSessionDescription::answer(transport_only(remote, setup))?;
         self.connection.set_remote_description(now, answer)?;
         self.receives = true;
+        self.remote_ufrag.clone_from(&remote.ufrag);
+        self.remote_pwd.clone_from(&remote.pwd);
         self.connecting(now);
         self.add_candidates(now, &remote.candidates);
         let untried = std::mem::take(&mut self.untried);
