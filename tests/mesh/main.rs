@@ -11,6 +11,7 @@ mod doors;
 mod hostile;
 mod https;
 mod loss;
+mod moving;
 mod networks;
 mod operators;
 mod other_tracks;

@@ -504,6 +504,7 @@ impl Link {
         if let Some(stun) = Stun::parse(&bytes) {
             if stun.is_success() {
                 self.targets.asked(peer);
+                self.migration.asked(now, peer);
             } else if stun.is_check() && !self.targets.allow(now, peer, budget) {
                 return;
             }

@@ -48,6 +48,12 @@ impl Scene {
         scene
     }
 
+    /// The first mapping is the one in use again.
+    fn map_as_at_first(&mut self) {
+        let first = self.mappings[0].try_clone().unwrap();
+        self.mappings.push(first);
+    }
+
     /// From now on nothing comes through the mapping before.
     fn map_anew(&mut self) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -167,8 +173,11 @@ fn a_child_that_its_nat_maps_anew_keeps_its_connection() {
             scene.turn().await;
         }
         scene.run_for(Duration::from_secs(2)).await;
-        for _ in 0..2 {
-            scene.map_anew();
+        for back in [false, false, true] {
+            match back {
+                false => scene.map_anew(),
+                true => scene.map_as_at_first(),
+            }
             let moved = Instant::now();
             scene.run_for(Duration::from_secs(2)).await;
             let gap = scene.gap(moved);

@@ -55,6 +55,8 @@ pub(super) struct Migration {
     moved: Option<(IpAddr, SocketAddr, Instant)>,
     /// The peer's address that the agent still means to use.
     left: Option<SocketAddr>,
+    /// When the peer asked from there again.
+    returned: Option<Instant>,
     /// An address of ours from which it still means to ask.
     lost: Option<IpAddr>,
 }
@@ -65,8 +67,18 @@ impl Migration {
         self.moved.map(|(local, peer, _)| (local, peer))
     }
 
+    /// An authentic check from there was answered.
+    pub(super) fn asked(&mut self, now: Instant, peer: SocketAddr) {
+        if self.left == Some(peer) {
+            self.returned = Some(now);
+        }
+    }
+
     /// Whether a check goes where the peer was, who consents from elsewhere now.
     pub(super) fn vouches(&self, now: Instant, asked: SocketAddr) -> bool {
+        if self.returned.is_some_and(|at| now < at + MOVED_SILENCE) {
+            return false;
+        }
         let elsewhere = |&(_, peer, at): &_| peer != asked && now < at + CONSENT;
         self.left == Some(asked) && self.moved.as_ref().is_some_and(elsewhere)
     }
