@@ -1,7 +1,7 @@
 //! An audience of real cores that get real packets, and what it sees when nodes die.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use banyan::id::NodeId;
@@ -126,6 +126,8 @@ pub struct Crowd {
     scheduled: u64,
     comes: bool,
     past: Past,
+    /// Said goodbye and are still here for a moment: what they saw is counted.
+    leaving: BTreeSet<NodeId>,
 }
 
 /// Of those who are not here any more.
@@ -154,6 +156,7 @@ impl Crowd {
             scheduled: 0,
             comes: false,
             past: Past::default(),
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -211,11 +214,12 @@ impl Crowd {
         }
         let heals = self.heals() + self.past.heals;
         let heals = heals.saturating_sub(before);
-        for id in self.world.viewers() {
-            self.tally(id);
-        }
         let now = self.world.now;
-        let viewers = self.world.viewers();
+        let mut viewers = self.world.viewers();
+        viewers.retain(|id| !self.leaving.contains(id));
+        for id in &viewers {
+            self.tally(*id);
+        }
         let live = |id: &&NodeId| self.world.nodes[id].progress.quiet(now) <= LIVE;
         let (mut lost, mut packets) = (0, 0);
         for id in &viewers {
@@ -307,8 +311,10 @@ impl Crowd {
     }
 
     fn heals(&self) -> u64 {
-        let places = self.world.nodes.values();
-        places.map(|place| place.node.snapshot().heals as u64).sum()
+        let places = self.world.nodes.iter();
+        let here = places.filter(|(id, _)| !self.leaving.contains(*id));
+        here.map(|(_, place)| place.node.snapshot().heals as u64)
+            .sum()
     }
 
     fn happen(&mut self, event: Event) {
@@ -324,13 +330,17 @@ impl Crowd {
                     self.past.heals += place.node.snapshot().heals as u64;
                 }
                 if politely {
+                    self.leaving.insert(id);
                     self.world.leave(id);
                     self.schedule(GONE, Event::Gone(id));
                 } else {
                     self.world.kill(id);
                 }
             }
-            Event::Gone(id) => self.world.kill(id),
+            Event::Gone(id) => {
+                self.leaving.remove(&id);
+                self.world.kill(id);
+            }
         }
     }
 
