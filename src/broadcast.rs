@@ -3,13 +3,14 @@
 //! Each verb of the protocol has a room: `join`, `link` (what the two ends of a connection say to
 //! each other), `heal` (reports, departures, returns), `root` (the broadcaster's own messages),
 //! `service` (whether parents deliver), `moves` (better places for those who have one), `suspicion` (what children say of a parent),
-//! `standby` (who takes over when a parent fails), `player` (leaves that say nothing themselves),
+//! `standby` (who takes over when a parent fails), `cold` (who may be asked without the tracker), `player` (leaves that say nothing themselves),
 //! `network` (which pairs can connect). `queue` finds parents for those who wait, `status` and `view`
 //! tell people.
 //!
 //! A broadcast addresses peers by [`NodeId`]; the [`tracker`](crate::tracker) knows their
 //! sessions. After each verb it calls [`Broadcast::settle`], which places whoever can be placed.
 
+mod cold;
 #[cfg(test)]
 mod consistency;
 mod heal;
@@ -167,6 +168,8 @@ pub struct Broadcast {
     wishes: Vec<standby::Wish>,
     /// Peers whose standby has become full.
     reviews: Vec<NodeId>,
+    /// Peers that need others to ask while this tracker is away.
+    cold_reviews: Vec<NodeId>,
     /// By node, those it is the standby of; also while its session is away.
     clients: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Places of peers whose session ended a moment ago.
@@ -241,6 +244,7 @@ impl Broadcast {
         self.admit(now, rng);
         self.rebalance(now, rng);
         self.place_standbys(now, rng);
+        self.grant_cold(now, rng);
         self.tell_positions(now);
         self.tell_counts(now);
         self.plan_views(now);

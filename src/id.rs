@@ -81,13 +81,6 @@ macro_rules! byte_id {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let text = self.to_string();
-                write!(f, "{}({})", stringify!($name), &text[..8.min(text.len())])
-            }
-        }
-
         impl FromStr for $name {
             type Err = IdError;
 
@@ -119,6 +112,17 @@ macro_rules! byte_id {
     };
 }
 
+macro_rules! shown {
+    ($name:ident) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let text = self.to_string();
+                write!(f, "{}({})", stringify!($name), &text[..8.min(text.len())])
+            }
+        }
+    };
+}
+
 byte_id!(
     /// One node in the mesh: a root, a relay, a viewer or a browser page. Chosen at random by the
     /// node itself when it starts; written as 26 characters of lower-case base32.
@@ -134,6 +138,41 @@ byte_id!(
     32,
     "stream id"
 );
+
+byte_id!(
+    /// What a tracker tells two nodes alone: one of them may become the other's child without asking
+    /// the tracker. A secret, written as 26 characters of lower-case base32, never shown.
+    GrantToken,
+    16,
+    "grant token"
+);
+
+byte_id!(
+    /// Shows that whoever wrote a message knows a [`GrantToken`], without telling it; written as 26
+    /// characters of lower-case base32.
+    Proof,
+    16,
+    "proof"
+);
+
+shown!(NodeId);
+shown!(StreamId);
+shown!(Proof);
+
+impl fmt::Debug for GrantToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrantToken(..)")
+    }
+}
+
+impl GrantToken {
+    /// A fresh one drawn from `rng`.
+    pub fn random(rng: &mut impl Rng) -> Self {
+        let mut bytes = [0; 16];
+        rng.fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+}
 
 impl NodeId {
     /// A fresh name drawn from `rng`.

@@ -457,3 +457,68 @@ pub const JOIN_BURST: u32 = 8;
 /// Time that earns a peer one more request for a parent: each of them costs some parent a
 /// handshake.
 pub const JOIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most nodes that a peer may ask to be its parent without the tracker.
+pub const MAX_COLD_PARENTS: usize = 4;
+
+/// With fewer of them a peer is given more, if there are any.
+pub const ENOUGH_COLD_PARENTS: usize = 3;
+
+/// How long a node takes in a child without the tracker: a tracker that is started again is back much
+/// sooner, and each renewal costs two messages for each pair.
+pub const GRANT_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Time between two looks for other nodes to ask without the tracker, for a peer that has too few or
+/// whose have become full.
+pub const COLD_REVIEW: Duration = Duration::from_secs(5);
+
+/// Most children that a node would take in without the tracker: four for each of 32 that lose their
+/// parent together.
+pub const MAX_GRANTS: usize = 128;
+
+/// Most hops of a session description between peers: a child of the orphan, that one's standby, and a
+/// neighbour of that.
+pub const SIGNAL_TTL: u8 = 3;
+
+/// Largest session description between peers in bytes. A native node's has 2 to 3 KB.
+pub const MAX_SIGNAL_SDP: usize = 8 * 1024;
+
+/// Links by which a node sends its own description on its way, where no link leads to its end.
+pub const SIGNAL_FIRST_HOPS: usize = 8;
+
+/// Descriptions that one neighbour may have passed on at once: those of an orphan for two parents, and
+/// the answers.
+pub const SIGNAL_BURST: u32 = 16;
+
+/// Time that earns a neighbour one more.
+pub const SIGNAL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Descriptions that a node passes on at once for all its neighbours.
+pub const SIGNAL_NODE_BURST: u32 = 64;
+
+/// Time that earns one more: with two copies of the largest, 1.3 Mbit/s.
+pub const SIGNAL_NODE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Parents that an orphan tries at a time without the tracker: one may be gone as well.
+pub const COLD_ATTEMPTS: usize = 2;
+
+/// How far the tracker is ahead when an orphan asks it and others at once: whom it answers at once
+/// costs nobody else a handshake.
+pub const COLD_HEAD_START: Duration = Duration::from_millis(100);
+
+/// Time that candidates are waited for, which travel with their session description. Those of the host
+/// and known addresses come with it.
+pub const COLD_GATHER: Duration = Duration::from_millis(20);
+
+/// A parent that does not answer for this long over other peers is given up for the next: six hops.
+pub const COLD_ANSWER: Duration = Duration::from_millis(600);
+
+/// Pause before an orphan tries all of them again. Its children, who carry what it says, stay for
+/// [`HEALING_PATIENCE`] after it began to heal; those asked may heal themselves at first.
+pub const COLD_PAUSE: Duration = Duration::from_millis(250);
+
+/// Longest such pause: it doubles after each three times.
+pub const COLD_PAUSE_MAX: Duration = Duration::from_secs(4);
+
+/// Time between two tries of one child at a parent that takes it in without the tracker.
+pub const GRANT_INTERVAL: Duration = Duration::from_millis(200);

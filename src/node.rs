@@ -222,6 +222,8 @@ impl Node {
             node: self.peer.node(),
             parent: self.peer.parent(),
             standby: self.peer.standby(),
+            cold_parents: self.peer.cold_parents().collect(),
+            admitted: self.peer.admitted(),
             depth: self.peer.depth(),
             children: self.peer.children().map(|link| link.child).collect(),
             slots: self.peer.slots(),

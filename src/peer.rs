@@ -5,7 +5,9 @@
 //! joins it with the `Relay`.
 
 mod children;
+mod cold;
 pub mod contract;
+mod detour;
 mod leaving;
 mod linking;
 mod liveness;
@@ -13,6 +15,7 @@ mod orders;
 mod players;
 mod renewal;
 mod reserve;
+mod signal;
 mod signaling;
 mod standby;
 mod trial;
@@ -26,7 +29,9 @@ pub use self::contract::{
 };
 
 use self::children::Children;
+use self::cold::Cold;
 use self::liveness::{Liveness, Remote};
+use self::signal::Budget;
 use self::signaling::Session;
 use self::standby::Standby;
 use self::upstream::{Attempt, Stage, Upstream};
@@ -59,6 +64,9 @@ pub struct Peer {
     upstream: Upstream,
     children: Children,
     standby: Standby,
+    cold: Cold,
+    /// What all neighbours together may have passed on.
+    signals: Budget,
     next_link: LinkId,
     signed: Option<SignedStreamInfo>,
     info: Option<StreamInfo>,
@@ -96,6 +104,8 @@ impl Peer {
             upstream: Upstream::default(),
             children: Children::default(),
             standby: Standby::default(),
+            cold: Cold::default(),
+            signals: Budget::default(),
             next_link: LinkId::default(),
             signed: None,
             info: None,
@@ -130,9 +140,9 @@ impl Peer {
             PeerInput::TrackerDown => self.session.close(),
             PeerInput::Tracker(message) => self.tracker_message(now, message),
             PeerInput::Offer { link, sdp } => self.offer_ready(now, link, sdp),
-            PeerInput::Answer { link, sdp } => self.answer_ready(link, sdp),
+            PeerInput::Answer { link, sdp } => self.answer_ready(now, link, sdp),
             PeerInput::Rejected { link, reason } => self.rejected(now, link, reason),
-            PeerInput::Candidate { link, candidate } => self.local_candidate(link, candidate),
+            PeerInput::Candidate { link, candidate } => self.local_candidate(now, link, candidate),
             PeerInput::Connected { link } => self.link_connected(now, link),
             PeerInput::Closed { link, reached } => self.link_closed(now, link, reached),
             PeerInput::Message { link, message } => self.peer_message(now, link, message),
@@ -208,6 +218,7 @@ impl Peer {
             .chain(self.children.deadline())
             .chain(self.session.deadline())
             .chain(self.standby_deadline())
+            .chain(self.cold_deadline())
             .chain(self.join_at.filter(|_| self.wants_parent()))
             .chain(self.readmission_at.filter(|_| self.wants_readmission()))
             .min()
@@ -379,6 +390,7 @@ impl Peer {
             self.lose_parent(now, link, reason);
         }
         self.watch_parent(now);
+        self.seek_cold(now);
         self.grow_patient(now);
         for link in self.overdue(now) {
             self.replace_link(now, link);

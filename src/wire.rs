@@ -6,6 +6,7 @@
 pub mod announcement;
 pub mod codec;
 pub mod peer;
+pub mod signal;
 pub mod tracker;
 pub mod trickle;
 pub mod whep;

@@ -22,6 +22,8 @@ struct Line {
     peer: NodeId,
     parent: Option<NodeId>,
     standby: Option<NodeId>,
+    /// Whom it may ask without the tracker.
+    cold_parents: Vec<NodeId>,
     depth: Option<usize>,
     delay_ms: f64,
     tracks: Vec<Track>,
@@ -85,6 +87,7 @@ impl StatsFile {
             peer: snapshot.node,
             parent: snapshot.parent,
             standby: snapshot.standby,
+            cold_parents: snapshot.cold_parents.clone(),
             depth: snapshot.depth,
             delay_ms: snapshot.delay.as_secs_f64() * 1e3,
             tracks: tracks.collect(),

@@ -49,6 +49,19 @@ impl Broadcast {
                 assert_eq!(self.places[child].parent(), node);
             }
         }
+        let asked = self
+            .members
+            .values()
+            .filter_map(|member| member.cold.as_ref());
+        let mut granted: Vec<_> = asked.flat_map(|cold| cold.hosts()).collect();
+        granted.sort_unstable();
+        for member in self.members.values() {
+            let count = granted
+                .iter()
+                .filter(|host| **host == member.handle)
+                .count();
+            assert_eq!(usize::from(member.granted), count);
+        }
         assert_eq!(self.queue.len(), waiting);
         assert_eq!(self.queue.bytes, bytes);
         let kept: usize = self.members.values().map(|member| member.kept.len()).sum();

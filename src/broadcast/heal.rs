@@ -67,6 +67,7 @@ impl Broadcast {
         self.note_service(now, node, report.received);
         self.place_players(now, node);
         self.revalidate_standby(now, node);
+        self.revalidate_cold(now, node);
     }
 
     /// A child says whether media comes from its parent. When it has said so for long enough, more
@@ -222,6 +223,8 @@ impl Broadcast {
             self.give_up_standby(node);
             self.dismiss_clients(node);
         }
+        // It may need them the more while its session is away.
+        self.forget_cold(node, !keep_place);
         self.cancel_plan(node);
         self.release_dependents(node);
         let Some(member) = self.exit(&node) else {

@@ -14,6 +14,7 @@ use crate::tree::Handle;
 use crate::wire::tracker::PeerClass;
 
 use super::Arrival;
+use super::cold::Cold;
 use super::queue::Turn;
 use super::service::{Doubt, Service};
 use super::standby::Standby;
@@ -56,6 +57,10 @@ pub(super) struct Member {
     pub(super) shunned_until: Option<Instant>,
     /// Who takes over when its parent fails.
     pub(super) standby: Option<Standby>,
+    /// Whom it may ask without the tracker.
+    pub(super) cold: Option<Box<Cold>>,
+    /// How many may ask it.
+    pub(super) granted: u16,
     /// It is about to leave.
     pub(super) draining: bool,
     /// The children it reports, sorted.
@@ -204,6 +209,8 @@ impl Member {
             full_until: None,
             shunned_until: None,
             standby: None,
+            cold: None,
+            granted: 0,
             draining: false,
             reported: Vec::new(),
             planned: None,
@@ -243,6 +250,8 @@ impl Member {
         self.full_until = None;
         self.shunned_until = None;
         self.standby = None;
+        self.cold = None;
+        self.granted = 0;
         self.draining = false;
         self.planned = None;
         self.displaces = None;

@@ -59,6 +59,7 @@ impl Broadcast {
             members: Default::default(),
             wishes: Vec::new(),
             reviews: Vec::new(),
+            cold_reviews: Vec::new(),
             clients: Default::default(),
             queue: Default::default(),
             places: Default::default(),

@@ -151,11 +151,20 @@ impl Broadcast {
             } else {
                 NO_ROOM
             };
-            let rank = (slow, peer.depth(), clients, peer.delay_ms());
+            // None that the parent is connected to: when both of its links fail, it has a way left by
+            // this node.
+            let same = grandparent == Some(peer.node()) || self.stands_by(peer.node(), parent);
+            let rank = (slow, same, peer.depth(), clients, peer.delay_ms());
             suits.then_some((rank, handle))
         });
         let best = ranked.min_by_key(|&(rank, _)| rank);
         best.map(|((slow, ..), at)| (slow, at))
+    }
+
+    /// Whether that node is the standby of this one.
+    pub(super) fn stands_by(&self, host: NodeId, node: NodeId) -> bool {
+        let standby = self.members.get(&node).and_then(|member| member.standby);
+        standby.is_some_and(|standby| standby.host == host)
     }
 
     /// Children that a node could take in: at once, and when a child of its own is gone.
@@ -293,7 +302,8 @@ impl Broadcast {
         }
         let host = parent;
         let standby = self.members.get(&node).and_then(|member| member.standby);
-        let known = standby.is_some_and(|s| s.link == link.link && s.host == host);
+        let known = standby.is_some_and(|s| s.link == link.link && s.host == host)
+            || self.may_have_come(node, host);
         self.give_up_standby_but(node, link.link);
         self.cancel_plan(node);
         let parent = self.parent_of(&node);

@@ -257,6 +257,10 @@ pub struct Snapshot {
     pub parent: Option<NodeId>,
     /// The node that takes over when it fails.
     pub standby: Option<NodeId>,
+    /// The nodes that take it in without the tracker.
+    pub cold_parents: Vec<NodeId>,
+    /// How many this node would take in without the tracker.
+    pub admitted: usize,
     /// Hops from the root.
     pub depth: Option<usize>,
     /// Children whose links stand.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::detour::Detour;
 use super::liveness::Liveness;
 use crate::id::{Epoch, LinkKey, NodeId};
 use crate::limits::{
@@ -38,6 +39,8 @@ pub struct Child {
     lent: Option<LinkKey>,
     /// Whether it is to be told at once that this node lives.
     pulse_now: bool,
+    /// How its ends speak before it stands, where they do not by the tracker.
+    pub detour: Option<Box<Detour>>,
     stage: Stage,
 }
 
@@ -183,6 +186,7 @@ impl Children {
             parent: None,
             lent: None,
             pulse_now: false,
+            detour: None,
             stage: Stage::Announced(now),
         };
         self.links.insert(link, child);
@@ -204,6 +208,32 @@ impl Children {
     /// The child at this link.
     pub fn get_mut(&mut self, link: LinkKey) -> Option<&mut Child> {
         self.links.get_mut(&link)
+    }
+
+    /// Children that came without the tracker.
+    pub fn detours_mut(&mut self) -> impl Iterator<Item = (LinkKey, &mut Detour)> {
+        let links = self.links.iter_mut();
+        links.filter_map(|(link, child)| Some((*link, child.detour.as_deref_mut()?)))
+    }
+
+    /// The child of that name which came without the tracker.
+    pub fn unannounced(&self, node: NodeId) -> Option<LinkKey> {
+        let mut links = self
+            .links
+            .iter()
+            .filter(|(_, child)| child.detour.is_some());
+        links
+            .find(|(link, _)| link.child == node)
+            .map(|(link, _)| *link)
+    }
+
+    /// When the answers to those are to go.
+    pub fn parcels_due(&self) -> impl Iterator<Item = Instant> {
+        let detours = self
+            .links
+            .values()
+            .filter_map(|child| child.detour.as_ref());
+        detours.filter_map(|detour| detour.parcel.deadline())
     }
 
     /// Forgets a child.
@@ -409,6 +439,7 @@ impl Child {
                 Some(liveness.last_heard() + PARENT_SILENCE)
             }
             Stage::Beating(liveness) => Some(liveness.last_heard() + CHILD_SILENCE),
+            Stage::Announced(since) if self.detour.is_some() => Some(*since + CONNECT_TIMEOUT),
             // The child gives up first, so that its report and not ours decides.
             Stage::Announced(since) => Some(*since + CONNECT_TIMEOUT * 2),
             Stage::Playing => None,

@@ -46,7 +46,12 @@ impl Peer {
         }
         let generation = attempt.generation;
         let standby = attempt.standby;
+        let cold = attempt.detour.is_some();
         self.hello(link);
+        if cold {
+            // It is the parent when it feeds.
+            return;
+        }
         if standby {
             return self.tell_tracker(ClientMessage::Attached { link, generation });
         }
@@ -81,6 +86,10 @@ impl Peer {
 
     /// The first media over a link: it feeds from now on, and a former parent is let go.
     pub(super) fn first_media(&mut self, now: Instant, link: LinkKey) {
+        if self.cold_feeds(now, link) {
+            return;
+        }
+        self.end_cold(now);
         self.dismiss(now);
         self.want_standby(now + STANDBY_DELAY);
         let comes = self.upstream.coming.as_ref();
@@ -170,6 +179,7 @@ impl Peer {
                 }
             }
             PeerMessage::Offer { epoch, sdp } => self.child_offers(link, epoch, sdp),
+            PeerMessage::Signal(signal) => self.signal_came(now, link, signal),
             // What it asks for is of the tracks before; only a parent describes the stream.
             PeerMessage::Activate { .. }
             | PeerMessage::Info(_)
@@ -257,6 +267,7 @@ impl Peer {
                 self.answered_anew(now, link, epoch, sdp, heads);
             }
             PeerMessage::Refuse { epoch, .. } => self.refused_anew(now, link, epoch),
+            PeerMessage::Signal(signal) => self.signal_came(now, link, signal),
             // Only a child asks for media.
             PeerMessage::Activate { .. }
             | PeerMessage::Offer { .. }
@@ -326,6 +337,17 @@ impl Peer {
         if is(&self.upstream.standby) {
             return self.lose_standby(now, reason);
         }
+        if is(&self.upstream.aside) {
+            return self.end_aside();
+        }
+        if self
+            .upstream
+            .cold
+            .iter()
+            .any(|attempt| attempt.link == link)
+        {
+            return self.lose_cold(now, link, reason);
+        }
         let fed = is(&self.upstream.feeding);
         let Some(attempt) = self.upstream.take(link) else {
             return;
@@ -351,7 +373,7 @@ impl Peer {
         }
         if self.upstream.feeding.is_none() && self.upstream.coming.is_none() {
             // A standby is no use any more: its node may be the parent that is found.
-            self.drop_standby(None);
+            self.set_standby_aside(now, None);
             // An attempt that ended before a parent was named would only end again.
             let pause = match attempt.parent {
                 Some(_) => Duration::ZERO,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::signal::Budget;
 use crate::id::NodeId;
 use crate::limits::HEARTBEAT_INTERVAL;
 use crate::wire::peer::{Heartbeat, Pulse};
@@ -20,6 +21,8 @@ pub struct Liveness {
     spoke: Instant,
     newest_theirs: Option<(u64, Instant)>,
     rtt: Option<Duration>,
+    /// What the other end may have passed on.
+    pub signals: Budget,
     /// What the other end said of its upstream in its newest heartbeat.
     pub remote: Remote,
 }
@@ -57,6 +60,7 @@ impl Liveness {
             spoke: now,
             newest_theirs: None,
             rtt: None,
+            signals: Budget::default(),
             remote: Remote::default(),
         }
     }

@@ -11,7 +11,7 @@ use crate::wire::tracker::{ClientMessage, Join, LostReason, PeerClass, RefuseRea
 
 impl Peer {
     pub(super) fn offer_ready(&mut self, now: Instant, link: LinkKey, sdp: String) {
-        if self.send_offer_anew(link, &sdp) {
+        if self.send_offer_anew(link, &sdp) || self.cold_offer_ready(now, link, &sdp) {
             return;
         }
         let lost = self.upstream.lost;
@@ -92,6 +92,19 @@ impl Peer {
             self.begin_join();
             return;
         }
+        let cold = self.upstream.cold.iter().find(|a| a.parent == Some(parent));
+        if let Some((cold, stands)) = cold.map(|a| (a.link, a.liveness().is_some())) {
+            if stands {
+                // Two nodes have one connection, and this one is made.
+                self.upstream.take(link);
+                self.outputs.push_back(PeerOutput::Close { link });
+                return;
+            }
+            self.lose_cold(now, cold, LostReason::Closed);
+        }
+        let Some(attempt) = self.upstream.get_mut(link) else {
+            return;
+        };
         attempt.parent = Some(parent);
         attempt.generation = generation;
         attempt.stage = Stage::Connecting { since: now };
@@ -132,11 +145,17 @@ impl Peer {
             // What was answered before did not reach the child.
             self.drop_child(now, link);
         }
+        let came = self.children.unannounced(link.child);
+        if let Some(cold) = came.filter(|cold| !self.children.is_connected(*cold)) {
+            self.drop_child(now, cold);
+        }
         let refuse = if link.child == self.node() || self.path().contains(&link.child) {
             Some(RefuseReason::Cycle)
         } else if self.info.is_none() {
             Some(RefuseReason::NoMedia)
-        } else if self.standby.is_draining() {
+        } else if self.standby.is_draining()
+            || came.is_some_and(|cold| self.children.is_connected(cold))
+        {
             Some(RefuseReason::Full)
         } else if self.children.taken() >= usize::from(self.config.slots) {
             // A child that comes back before its old link was noticed dead takes its own place.
@@ -170,6 +189,10 @@ impl Peer {
         if standby.is_some_and(|s| s.parent == Some(other) && s.link != link) {
             self.drop_standby(None);
             self.want_standby(now + STANDBY_DELAY);
+        }
+        let aside = self.upstream.aside.as_ref();
+        if aside.is_some_and(|aside| aside.parent == Some(other)) {
+            self.end_aside();
         }
         for reserve in self.children.links() {
             let stands_by = super::children::Child::is_reserve;

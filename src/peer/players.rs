@@ -7,6 +7,7 @@ use super::children::Child;
 use super::{Peer, PeerOutput, PlayerNews, PlayerRequest};
 use crate::id::LinkKey;
 use crate::wire::peer::StartFrom;
+use crate::wire::signal::SignalBody;
 use crate::wire::tracker::{ClientMessage, PeerClass, RefuseReason};
 
 impl Peer {
@@ -68,9 +69,14 @@ impl Peer {
     }
 
     /// A child's offer was answered here.
-    pub(super) fn answer_ready(&mut self, link: LinkKey, sdp: String) {
+    pub(super) fn answer_ready(&mut self, now: Instant, link: LinkKey, sdp: String) {
         if self.send_answer_anew(link, &sdp) {
             return;
+        }
+        if let Some(child) = self.children.get_mut(link)
+            && let Some(detour) = &mut child.detour
+        {
+            return detour.parcel.describe(now, sdp);
         }
         if self.children.is_local(link) {
             self.tell_player(link, PlayerNews::Answer { sdp });
@@ -81,7 +87,10 @@ impl Peer {
 
     /// Tells whoever sent a child that it is not served.
     pub(super) fn tell_refused(&mut self, child: &Child, link: LinkKey, reason: RefuseReason) {
-        if child.local {
+        if let Some(detour) = &child.detour {
+            let body = SignalBody::Refuse { reason };
+            self.send_signal(link.child, &detour.token, &detour.route, link, body);
+        } else if child.local {
             self.tell_player(link, PlayerNews::Refused(reason));
         } else {
             self.tell_tracker(ClientMessage::Refuse { link, reason });

@@ -182,11 +182,29 @@ impl Peer {
             ServerMessage::Stream(status) => self.stream_changed(now, &status),
             ServerMessage::Error { code, message, .. } => self.refused(now, code, message),
             ServerMessage::Move { generation } => self.move_away(generation),
+            ServerMessage::ColdParents {
+                lifetime_ms,
+                parents,
+            } => {
+                let lifetime = Duration::from_millis(lifetime_ms.into());
+                self.set_cold_parents(now, lifetime, parents);
+            }
+            ServerMessage::Admit {
+                child,
+                token,
+                lifetime_ms,
+            } => {
+                let lifetime = Duration::from_millis(lifetime_ms.into());
+                self.set_admission(now, child, token, lifetime);
+            }
             ServerMessage::Tree(_) => {}
         }
     }
 
-    pub(super) fn local_candidate(&mut self, link: LinkKey, candidate: String) {
+    pub(super) fn local_candidate(&mut self, now: Instant, link: LinkKey, candidate: String) {
+        if self.pack_candidate(now, link, &candidate) {
+            return;
+        }
         if self.children.is_local(link) {
             self.tell_player(link, PlayerNews::Candidate { candidate });
         } else if self.children.contains(link) || self.upstream.get_mut(link).is_some() {

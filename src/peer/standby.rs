@@ -164,11 +164,14 @@ impl Peer {
             self.send(link, PeerMessage::Bye);
         }
         self.outputs.push_back(PeerOutput::Close { link });
+        self.forget_standby(standby.parent, reason);
+    }
+
+    /// There is no standby any more. `reason`: what the tracker is told of that one.
+    pub(super) fn forget_standby(&mut self, host: Option<NodeId>, reason: Option<LostReason>) {
         self.standby.refresh_at = None;
-        self.standby.lost = standby
-            .parent
-            .zip(reason)
-            .map(|(parent, reason)| Lost { parent, reason });
+        let lost = host.zip(reason);
+        self.standby.lost = lost.map(|(parent, reason)| Lost { parent, reason });
     }
 
     /// The link to the standby is of no use any more.

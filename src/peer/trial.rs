@@ -147,7 +147,7 @@ impl Peer {
             _ => {
                 // Where the whole tree heals, it is not to blame.
                 let reason = (trial.why != Why::Healing).then_some(LostReason::Starved);
-                self.drop_standby(reason);
+                self.set_standby_aside(now, reason);
                 self.want_standby(now + STANDBY_DELAY);
                 self.standby_failed(now, trial.why);
             }
@@ -283,6 +283,7 @@ impl Peer {
         }
         self.outputs
             .push_back(PeerOutput::Feeding { link: Some(link) });
+        self.end_cold(now);
         self.upstream.lost = None;
         self.join_at = None;
         if let Some(parent) = parent {
@@ -338,7 +339,7 @@ impl Peer {
         let Some(trial) = self.standby.trial.filter(|_| asked) else {
             return false;
         };
-        self.drop_standby(Some(LostReason::Starved));
+        self.set_standby_aside(now, Some(LostReason::Starved));
         self.want_standby(now + STANDBY_DELAY);
         self.standby_failed(now, trial.why);
         true

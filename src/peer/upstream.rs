@@ -1,11 +1,13 @@
 //! The link to the parent: asking for one, connecting, activating, noticing its end.
 //!
-//! At most three links exist: `feeding`, whose packets play, `coming`, which replaces it, and
+//! Three links exist as a rule: `feeding`, whose packets play, `coming`, which replaces it, and
 //! `standby`, which is there in case it fails. The old one is closed only when the new one has
-//! delivered media, so a planned move loses nothing.
+//! delivered media, so a planned move loses nothing. While nobody feeds this node there may be some to
+//! parents that are asked without the tracker.
 
 use std::time::{Duration, Instant};
 
+use super::detour::Detour;
 use super::liveness::Liveness;
 use super::renewal::Renewal;
 use crate::id::{Epoch, Generation, LinkKey, NodeId};
@@ -83,6 +85,8 @@ pub struct Attempt {
     pub standby: bool,
     /// Since when the parent holds the picture back, because the path to here does not carry it.
     pub picture_held_since: Option<Instant>,
+    /// How its ends speak before it stands, where they do not by the tracker.
+    pub detour: Option<Box<Detour>>,
     /// Since when the other end has packets this node lacks, and no media has come.
     ahead_since: Option<Instant>,
     /// Since when the other end has no parent that feeds it.
@@ -104,8 +108,19 @@ impl Attempt {
             delivered: false,
             standby: false,
             picture_held_since: None,
+            detour: None,
             ahead_since: None,
             healing_since: None,
+        }
+    }
+
+    /// A link to a parent that was not named by the tracker now, that begins.
+    pub fn to_cold(now: Instant, link: LinkKey, parent: NodeId, detour: Detour) -> Self {
+        Self {
+            stage: Stage::Connecting { since: now },
+            parent: Some(parent),
+            detour: Some(Box::new(detour)),
+            ..Self::new(link)
         }
     }
 
@@ -391,6 +406,10 @@ pub struct Upstream {
     pub coming: Option<Attempt>,
     /// The link that is there in case it fails.
     pub standby: Option<Attempt>,
+    /// The link to a standby that does not feed, kept as long as nobody does.
+    pub aside: Option<Attempt>,
+    /// The links to parents that are asked without the tracker.
+    pub cold: Vec<Attempt>,
     /// What to tell the tracker with the next request.
     pub lost: Option<Lost>,
 }
@@ -404,22 +423,31 @@ impl Upstream {
     /// All links.
     pub fn attempts_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
         let others = self.coming.iter_mut().chain(self.standby.iter_mut());
-        self.feeding.iter_mut().chain(others)
+        let last = self.aside.iter_mut().chain(self.cold.iter_mut());
+        self.feeding.iter_mut().chain(others).chain(last)
     }
 
     /// All links.
     pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         let others = self.coming.iter().chain(self.standby.iter());
-        self.feeding.iter().chain(others)
+        let last = self.aside.iter().chain(self.cold.iter());
+        self.feeding.iter().chain(others).chain(last)
     }
 
     /// Forgets a link and returns it.
     pub fn take(&mut self, link: LinkKey) -> Option<Attempt> {
-        for slot in [&mut self.feeding, &mut self.coming, &mut self.standby] {
+        let slots = [
+            &mut self.feeding,
+            &mut self.coming,
+            &mut self.standby,
+            &mut self.aside,
+        ];
+        for slot in slots {
             if slot.as_ref().is_some_and(|attempt| attempt.link == link) {
                 return slot.take();
             }
         }
-        None
+        let at = self.cold.iter().position(|attempt| attempt.link == link)?;
+        Some(self.cold.remove(at))
     }
 }

@@ -1,6 +1,7 @@
 //! The tracker as peers experience it.
 
 mod basics;
+mod cold;
 mod crowd;
 mod healing;
 mod links;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::announcement::SignedStreamInfo;
+use super::signal::Signal;
 use super::tracker::RefuseReason;
 use super::{BoundError, bound};
 use crate::id::{Epoch, NodeId};
@@ -83,6 +84,8 @@ pub enum PeerMessage {
         /// Whether it is held.
         held: bool,
     },
+    /// `control`, both directions: a session description for a node further on.
+    Signal(Signal),
 }
 
 /// Who is at the other end.
@@ -187,6 +190,7 @@ impl PeerMessage {
                 bound("sdp", sdp.len(), MAX_SDP)?;
                 bound("heads", heads.len(), MAX_TRACKS)
             }
+            Self::Signal(signal) => signal.check(),
             Self::Activate { .. }
             | Self::Info(_)
             | Self::Deactivate

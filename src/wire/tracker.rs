@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::client::{ClientMessage, Hello, Join, Lost, LostReason, Publish, Report};
 pub use self::server::{
-    IceServer, ServerMessage, StreamState, StreamStatus, TreePeer, TreeUpdate, WaitReason, Welcome,
+    ColdParent, IceServer, ServerMessage, StreamState, StreamStatus, TreePeer, TreeUpdate,
+    WaitReason, Welcome,
 };
 use crate::id::NodeId;
 

@@ -5,6 +5,7 @@ use banyan_tests::simulation::world;
 
 mod audience;
 mod capacity;
+mod cold;
 mod crowd;
 mod joining;
 mod losing_a_parent;

@@ -16,6 +16,8 @@ pub struct Stats {
     pub parent: Option<String>,
     /// Who takes over when it fails.
     pub standby: Option<String>,
+    /// The nodes that take it in without the tracker.
+    pub cold_parents: Vec<String>,
     /// Hops from the root; none while it has no parent.
     pub depth: Option<u32>,
     /// Delay from the root in milliseconds, as the hops above add up.

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::fs;
 
-use banyan::id::StreamId;
+use banyan::id::{GrantToken, StreamId};
 use banyan::limits::MAX_TRACKER_FRAME;
 use banyan::wire::announcement::{
     CHALLENGE_DOMAIN, STREAM_INFO_DOMAIN, SignatureBytes, sign, stream_id, verify,
@@ -88,6 +88,21 @@ fn messages_of_a_tracker() {
 #[test]
 fn messages_between_peers() {
     both_encodings_agree::<PeerMessage>("peer.json");
+}
+
+#[test]
+fn proofs() {
+    let token = GrantToken::from_bytes([9; 16]);
+    let mut proven = 0;
+    for vector in read::<Vector>("peer.json") {
+        let text = vector.json.to_string();
+        let message: PeerMessage = decode_text(&text, MAX_TRACKER_FRAME).unwrap();
+        if let PeerMessage::Signal(signal) = message {
+            assert!(signal.is_proven(&token), "{}", vector.name);
+            proven += 1;
+        }
+    }
+    assert_eq!(proven, 4);
 }
 
 #[test]

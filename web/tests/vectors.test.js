@@ -34,6 +34,7 @@ function alike(one, other) {
 const NOT_FOR_PAGES = [
   ...["challenge", "published", "expect", "expect_standby"],
   ...["activate", "deactivate", "key_frame", "offer"],
+  ...["cold_parents", "admit", "signal"],
 ];
 
 for (const [file, decode] of /** @type {const} */ ([

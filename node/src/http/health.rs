@@ -356,6 +356,8 @@ mod tests {
             node: NodeId::from_bytes([1; 16]),
             parent: None,
             standby: None,
+            cold_parents: Vec::new(),
+            admitted: 0,
             depth: Some(0),
             children: Vec::new(),
             slots: 2,

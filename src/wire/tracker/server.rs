@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorCode, PeerClass};
-use crate::id::{Generation, LinkKey, NodeId, StreamId};
+use crate::id::{Generation, GrantToken, LinkKey, NodeId, StreamId};
 use crate::reachability::Reach;
 use crate::wire::announcement::SignedStreamInfo;
 
@@ -110,6 +110,32 @@ pub enum ServerMessage {
         /// Counts orders about you.
         generation: Generation,
     },
+    /// As a child: these nodes take you in without asking me, in case I am away. In place of those
+    /// told before.
+    ColdParents {
+        /// Milliseconds for which they do.
+        lifetime_ms: u32,
+        /// The one to try first comes first.
+        parents: Vec<ColdParent>,
+    },
+    /// As a parent: take this child in without asking me, if it knows the token and a slot is free.
+    Admit {
+        /// Who may come.
+        child: NodeId,
+        /// What it was told as well.
+        token: GrantToken,
+        /// Milliseconds for which it may; 0: not any more.
+        lifetime_ms: u32,
+    },
+}
+
+/// A node that may be asked to be the parent without the tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColdParent {
+    /// Which.
+    pub node: NodeId,
+    /// What it was told as well.
+    pub token: GrantToken,
 }
 
 /// The session's terms.

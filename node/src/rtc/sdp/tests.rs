@@ -39,6 +39,16 @@ fn stream(codec: Codec, fmtp: &str) -> StreamInfo {
     }
 }
 
+#[test]
+fn descriptions_of_nodes_fit_between_peers() {
+    let made = offer(&local(), true);
+    assert!(
+        made.len() <= banyan::limits::MAX_SIGNAL_SDP,
+        "{}",
+        made.len()
+    );
+}
+
 /// An offer in the manner of Chromium 156: two recvonly tracks, data channels, retransmission and
 /// correction formats, no High profile but High 4:4:4.
 fn chromium() -> String {

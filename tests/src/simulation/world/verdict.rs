@@ -99,6 +99,15 @@ impl World {
             .and_then(|place| place.node.snapshot().standby)
     }
 
+    /// Links between nodes that live.
+    pub fn links(&self) -> usize {
+        let lives = |id: NodeId| self.nodes.contains_key(&id);
+        let links = self.links.iter();
+        let links =
+            links.filter(|(link, ends)| lives(link.child) && ends.parent.is_some_and(lives));
+        links.count()
+    }
+
     /// From a node's parent up to the root.
     pub fn path(&self, id: NodeId) -> Vec<NodeId> {
         let path = std::iter::successors(self.parent(id), |&above| self.parent(above));
