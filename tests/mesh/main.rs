@@ -4,6 +4,7 @@ mod addresses;
 mod bad_input;
 mod capacity;
 mod check;
+mod cold;
 mod command_line;
 mod dead_parent;
 mod demo;
