@@ -60,6 +60,11 @@ impl Targets {
         }
     }
 
+    /// Nothing comes from there any more.
+    pub(super) fn forget(&mut self, addr: SocketAddr) {
+        self.0.retain(|target| target.addr != addr);
+    }
+
     /// It has answered a check.
     pub(super) fn answered(&mut self, addr: SocketAddr) {
         if let Some(target) = self.target(addr) {

@@ -72,6 +72,9 @@ const DTLS_ALERT: u8 = 21;
 /// NAT made of them.
 const MAX_SOURCES: usize = 2 * MAX_CANDIDATES;
 
+/// Least time between two addresses that make room for a new one.
+const SOURCE_REST: Duration = Duration::from_secs(10);
+
 /// A peer connection and its surroundings.
 pub(super) struct Link {
     pub(super) key: LinkKey,
@@ -107,6 +110,8 @@ pub(super) struct Link {
     gate: Gate,
     /// Where checks have come from.
     sources: Vec<SocketAddr>,
+    /// When the oldest of them made room last.
+    source_forgotten: Option<Instant>,
     /// Where checks have gone to.
     pub(super) targets: Targets,
     /// Candidates that came before the answer.
@@ -219,7 +224,7 @@ impl Link {
             // The agent knows checks only to addresses it has. An interface that came later, or
             // that peers are not told of, is as good.
             self.add_local(local);
-            if !self.known_source(peer) {
+            if !self.known_source(now, peer) {
                 return;
             }
         } else if is_dtls(bytes) {
@@ -232,8 +237,10 @@ impl Link {
         }
         self.fed = true;
         if self.path.is_some_and(|(_, used)| used == peer) {
-            let media = !is_stun(bytes) && !is_dtls(bytes) && !gate::is_rtcp(bytes);
-            self.migration.heard(now, media);
+            self.migration.came();
+        }
+        if self.answers(now, local.ip(), peer, bytes) {
+            return;
         }
         let transport = TransportContext {
             local_addr: self.asked_from(local, bytes),
@@ -250,22 +257,35 @@ impl Link {
             message: BytesMut::from(bytes),
         };
         // What cannot be authenticated is dropped, as RFC 3711 and RFC 8489 ask.
-        if let Err(error) = self.connection.handle_read(datagram) {
-            tracing::trace!(%error, "datagram");
+        match self.connection.handle_read(datagram) {
+            Ok(()) if is_stun(bytes) => self.migration.confirm(now, false),
+            Ok(()) => {}
+            Err(error) => tracing::trace!(%error, "datagram"),
         }
     }
 
     /// Whether checks from this address are taken: each new one costs the agent a candidate and
     /// checks of its own, for as long as the link lives.
-    fn known_source(&mut self, peer: SocketAddr) -> bool {
+    fn known_source(&mut self, now: Instant, peer: SocketAddr) -> bool {
         if self.sources.contains(&peer) {
             return true;
         }
-        let room = self.sources.len() < MAX_SOURCES;
-        if room {
-            self.sources.push(peer);
+        if self.sources.len() >= MAX_SOURCES {
+            // A peer behind a NAT that maps anew again and again.
+            let rested = self
+                .source_forgotten
+                .is_none_or(|at| now >= at + SOURCE_REST);
+            let used = self.path.map(|(_, peer)| peer);
+            let oldest = (self.sources.iter()).position(|source| Some(*source) != used);
+            let Some(oldest) = oldest.filter(|_| rested && self.connected()) else {
+                return false;
+            };
+            let oldest = self.sources.remove(oldest);
+            self.targets.forget(oldest);
+            self.source_forgotten = Some(now);
         }
-        room
+        self.sources.push(peer);
+        true
     }
 
     /// Timers that are due.
@@ -347,6 +367,8 @@ impl Link {
         if !taken.is_empty() {
             self.unreadable = 0;
             self.readable_at = now;
+            let media = |(_, packet): &(_, Tapped)| matches!(packet, Tapped::Rtp(_));
+            self.migration.confirm(now, taken.iter().any(media));
         } else if self.receives
             && self.connected()
             && self.unreadable > MAX_UNREADABLE
@@ -373,6 +395,7 @@ impl Link {
                 && let Some(channel) = self.channels.as_ref().and_then(|c| c.name(id))
                 && let Some(data) = message_data(message)
             {
+                self.migration.confirm(now, false);
                 emit(EngineEvent::Message {
                     link,
                     channel,
@@ -380,6 +403,7 @@ impl Link {
                 });
             }
         }
+        self.migration.forget();
         if let Stage::Connecting(_) = self.stage
             && self.secure
             && self.channels.as_ref().is_none_or(|c| c.open == [true; 2])
@@ -464,6 +488,20 @@ impl Link {
             }
             self.enqueue(Datagram { local, peer, bytes });
         }
+        for (local, peer_addr, message) in self.take_checks() {
+            let transport = TransportContext {
+                local_addr: SocketAddr::new(local, 0),
+                peer_addr,
+                transport_protocol: TransportProtocol::UDP,
+                ecn: None,
+            };
+            let check = TaggedBytesMut {
+                now,
+                transport,
+                message,
+            };
+            self.send_stun(now, demux, budget, check);
+        }
         let mut next = self.connection.poll_timeout();
         if !self.ice_up
             && let Some(last) = self.last_check
@@ -479,11 +517,7 @@ impl Link {
         let over = self.ended.map(|_| now);
         let arrivals = self.media.arrivals.as_ref().and_then(Arrivals::deadline);
         let flight = self.flight.deadline();
-        let probe = self
-            .migration
-            .deadline()
-            .filter(|_| self.receives && self.connected());
-        let probe = probe.map(|t| t.max(now + TIMER_MIN));
+        let probe = self.probe_deadline().map(|t| t.max(now + TIMER_MIN));
         self.deadline = [next, by, self.next_report, over, arrivals, flight, probe]
             .into_iter()
             .flatten()
@@ -498,13 +532,13 @@ impl Link {
         budget: &mut Budget,
         message: TaggedBytesMut,
     ) {
-        let local = message.transport.local_addr.ip();
         let peer = message.transport.peer_addr;
+        let local = self.present(message.transport.local_addr.ip(), peer);
         let bytes = message.message;
         if let Some(stun) = Stun::parse(&bytes) {
             if stun.is_success() {
                 self.targets.asked(peer);
-                self.migration.asked(now, peer);
+                self.was_asked(now, local, peer);
             } else if stun.is_check() && !self.targets.allow(now, peer, budget) {
                 return;
             }

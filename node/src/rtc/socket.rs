@@ -60,7 +60,7 @@ pub(super) struct Sockets {
     /// Bytes of UDP payload sent and received.
     traffic: (u64, u64),
     /// An address of ours that nothing could be sent from.
-    lost: Option<IpAddr>,
+    refused: Option<IpAddr>,
 }
 
 struct Family {
@@ -112,7 +112,7 @@ impl Sockets {
                         buffers: vec![vec![0; READ_BUFFER]; BATCH],
                         scratch: Vec::with_capacity(SEND_MAX),
                         traffic: (0, 0),
-                        lost: None,
+                        refused: None,
                     });
                 }
                 Err((ip, error)) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -202,9 +202,9 @@ impl Sockets {
         self.sockets.len()
     }
 
-    /// An address of this host that was found gone since this was asked last.
-    pub(super) fn take_lost(&mut self) -> Option<IpAddr> {
-        self.lost.take()
+    /// An address of ours that nothing could be sent from since this was asked last: it may be gone.
+    pub(super) fn take_refused(&mut self) -> Option<IpAddr> {
+        self.refused.take()
     }
 
     /// Sends from the front of `queue` until it is empty or the kernel is full; returns the bytes
@@ -270,20 +270,9 @@ impl Sockets {
                         // Segmentation was refused: the same datagrams again, one by one.
                         continue;
                     }
-                    // Where the address is gone, the system knows another.
-                    if let Some(lost) = transmit.src_ip {
-                        let anywhere = Transmit {
-                            src_ip: None,
-                            ..transmit
-                        };
-                        let (state, socket) = (&family.state, &family.socket);
-                        let sent = socket.try_io(Interest::WRITABLE, || {
-                            state.try_send(socket.into(), &anywhere)
-                        });
-                        if sent.is_ok() {
-                            self.traffic.0 += bytes as u64;
-                            self.lost = Some(lost);
-                        }
+                    let gone = [io::ErrorKind::AddrNotAvailable, io::ErrorKind::InvalidInput];
+                    if gone.contains(&error.kind()) {
+                        self.refused = transmit.src_ip;
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! How links begin: offers, answers, candidates.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use banyan::id::LinkKey;
@@ -296,6 +296,20 @@ impl Engine {
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let letter = |rng: &mut StdRng| char::from(LETTERS[(rng.next_u32() & 63) as usize]);
         (0..count).map(|_| letter(&mut self.rng)).collect()
+    }
+
+    /// Nothing could be sent from an address: if this host does not have it any more, links go on from another.
+    pub(super) fn check_address(&mut self, now: Instant, refused: IpAddr) {
+        let known = self.addresses.1.iter().any(|known| known.ip() == refused);
+        if known {
+            self.addresses.1.clear();
+        }
+        self.read_addresses(now);
+        if !self.addresses.1.iter().any(|known| known.ip() == refused) {
+            for link in self.links.values_mut() {
+                link.lost_local(refused);
+            }
+        }
     }
 
     pub(super) fn read_addresses(&mut self, now: Instant) {

@@ -43,7 +43,6 @@ impl Intake<'_> {
         };
         if self.demux.received(now, peer, bytes) {
             entry.targets.answered(peer);
-            entry.proved(now, local.ip(), peer);
         }
         if !entry.admits(bytes) {
             return true;
@@ -217,10 +216,8 @@ impl Engine {
                 }
             }
         }
-        if let Some(lost) = self.sockets.take_lost() {
-            for link in self.links.values_mut() {
-                link.lost_local(now, lost);
-            }
+        if let Some(refused) = self.sockets.take_refused() {
+            self.check_address(now, refused);
         }
         while let Some((peer, bytes)) = self.relayed.poll_send() {
             let local = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

@@ -26,6 +26,7 @@ use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::{BINDING_SUCCESS, Message, TransactionId};
 use rtc::stun::xoraddr::XorMappedAddress;
 
+use super::migration::Migration;
 use super::setup::{CHECKS_PER_PAIR, CONSENT_INTERVAL};
 use super::{CHECK_INTERVAL, Link, check_pace};
 use crate::rtc::checks::{Budget, Targets};
@@ -67,7 +68,7 @@ impl Later {
         both.into_iter().flatten().map(|session| &mut **session)
     }
 
-    const fn any(&self) -> bool {
+    pub(super) const fn any(&self) -> bool {
         self.current.is_some() || self.next.is_some()
     }
 
@@ -225,6 +226,7 @@ impl Link {
         // The peer may be somewhere else now, with as many addresses as before.
         self.targets = Targets::default();
         self.sources.clear();
+        self.migration = Migration::default();
         self.dirty = true;
         Ok(())
     }
@@ -286,7 +288,7 @@ impl Link {
         transport: TransportContext,
         check: Transaction,
     ) -> bool {
-        if !self.later.any() && !self.migration.vouches(now, transport.peer_addr) {
+        if !self.later.any() && !self.vouches(now, transport.peer_addr) {
             return false;
         }
         let pwd = self.remote_pwd.clone();

@@ -108,6 +108,7 @@ impl Link {
         };
         let mut link = Self::new(now, seed, role, remote.channels.is_some())?;
         link.client = Some(role == RTCDtlsRole::Client);
+        link.remote_ufrag.clone_from(&remote.ufrag);
         link.remote_pwd.clone_from(&remote.pwd);
         link.remote_fingerprint.clone_from(&remote.fingerprint);
         let offer = RTCSessionDescription::offer(transport_only(remote, remote.setup))?;
@@ -184,6 +185,7 @@ impl Link {
             peers: Vec::new(),
             gate: Gate::default(),
             sources: Vec::new(),
+            source_forgotten: None,
             targets: Targets::default(),
             early: Early::default(),
             untried: Vec::new(),
