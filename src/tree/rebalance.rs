@@ -14,7 +14,7 @@ use rand::Rng;
 
 use super::member::normal_shelf;
 use super::placement::{Contest, run};
-use super::{Class, Displacement, Handle, MAX_DEPTH, Peer, Regime, Spare, Strength, Tree, Wish};
+use super::{Class, Displacement, Handle, Peer, Regime, Spare, Strength, Tree, Wish};
 use crate::limits::PROVEN_AGE;
 
 /// How much better than another a peer has to be to take its place: half as many slots more, or more
@@ -98,13 +98,8 @@ impl Tree {
                 let weakest = children()
                     .filter(|(_, peer)| !self.is_moving(peer) && peer.class != Class::Player)
                     .min_by_key(|(_, peer)| (peer.strength(), peer.used));
-                // Whoever offers nothing at all has nothing to give: nor have those below it.
-                let starves = peer.slots() == 0;
-                let barred = |child, other: Handle| {
-                    excluded(child, other) || (starves && self.hangs_below(other.index, parent))
-                };
                 if let Some((child, _)) = weakest
-                    && let Some(other) = self.find_normal(child, &barred, rng)
+                    && let Some(other) = self.find_normal(child, excluded, rng)
                 {
                     return Some(Move {
                         child,
@@ -114,18 +109,6 @@ impl Tree {
             }
         }
         None
-    }
-
-    /// Whether a peer is somewhere below another.
-    fn hangs_below(&self, mut at: u32, top: u32) -> bool {
-        for _ in 0..MAX_DEPTH {
-            match self.at(at).parent {
-                Some(parent) if parent == top => return true,
-                Some(parent) => at = parent,
-                None => return false,
-            }
-        }
-        false
     }
 
     /// Somebody who would be at least two levels nearer to the root: who carries most, and of those

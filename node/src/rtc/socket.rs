@@ -270,7 +270,11 @@ impl Sockets {
                         // Segmentation was refused: the same datagrams again, one by one.
                         continue;
                     }
-                    let gone = [io::ErrorKind::AddrNotAvailable, io::ErrorKind::InvalidInput];
+                    let gone = [
+                        io::ErrorKind::AddrNotAvailable,
+                        io::ErrorKind::InvalidInput,
+                        io::ErrorKind::NetworkUnreachable,
+                    ];
                     if gone.contains(&error.kind()) {
                         self.refused = transmit.src_ip;
                     }

@@ -19,6 +19,9 @@ use crate::rtc::{EngineError, EngineEvent, PeerClass, candidate};
 /// Most links: as many children as a node declares, and its own parents, old and new.
 const MAX_LINKS: usize = banyan::limits::MAX_CHILDREN as usize + 16;
 
+/// Least time between two readings of this host's addresses because something could not be sent.
+const REFUSAL_REST: Duration = Duration::from_millis(250);
+
 /// How long the list of this host's addresses is used before it is read again.
 const ADDRESSES_FRESH: Duration = Duration::from_secs(5);
 
@@ -300,8 +303,7 @@ impl Engine {
 
     /// Nothing could be sent from an address: if this host does not have it any more, links go on from another.
     pub(super) fn check_address(&mut self, now: Instant, refused: IpAddr) {
-        let known = self.addresses.1.iter().any(|known| known.ip() == refused);
-        if known {
+        if now >= self.addresses.0 + REFUSAL_REST {
             self.addresses.1.clear();
         }
         self.read_addresses(now);
