@@ -26,6 +26,7 @@ pub mod page;
 pub mod process;
 pub mod publisher;
 pub mod scattered;
+pub mod sessions;
 pub mod simulation;
 pub mod soak;
 pub mod stats;

@@ -114,6 +114,11 @@ impl Namespace {
         std::fs::remove_file(&file).unwrap();
     }
 
+    /// What nftables lists of this network: `counters`, say.
+    pub fn nft_list(&self, what: &str) -> String {
+        self.inside(|| run("nft", &["list", what]))
+    }
+
     /// Has it forward packets between its cables.
     pub fn forward(&self) {
         self.set_forwarding("1");

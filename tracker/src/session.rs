@@ -37,7 +37,7 @@ const STOP_GRACE: Duration = Duration::from_millis(1000);
 /// frame beyond the limit is refused when its header is read.
 pub(crate) fn websocket_config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(4 * 1024)
+        .read_buffer_size(1024)
         .write_buffer_size(4 * 1024)
         .max_write_buffer_size(16 * MAX_TRACKER_FRAME)
         .max_message_size(Some(MAX_TRACKER_FRAME))

@@ -21,8 +21,8 @@ const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 /// What the core wants of a session.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// Send this.
-    Message(ServerMessage),
+    /// Send this. Boxed, because every session's queue has room for some of them from the start.
+    Message(Box<ServerMessage>),
     /// Say good-bye; nothing follows.
     Close,
 }
@@ -107,7 +107,7 @@ impl Outlet {
         if queued > QUEUE_BYTES {
             return Err(TooSlow);
         }
-        self.push(Outgoing::Message(message))
+        self.push(Outgoing::Message(Box::new(message)))
     }
 
     /// Ends the session after what is queued.

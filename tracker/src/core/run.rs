@@ -61,14 +61,14 @@ impl Runner {
             for command in batch.drain(..) {
                 let began = Instant::now();
                 self.take(command);
-                self.hand_out();
                 self.metrics.handling.observe(began.elapsed());
             }
             let now = Instant::now();
             if self.core.deadline().is_some_and(|at| at <= now) {
                 self.core.handle(now, Input::Tick);
-                self.hand_out();
             }
+            // All at once, so that a session which is told several things writes them together.
+            self.hand_out();
         }
     }
 

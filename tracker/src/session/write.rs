@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Writer<'_, S> {
                         code,
                         message,
                         fatal: true,
-                    } = &message
+                    } = &*message
                     {
                         *fatal = Some((*code, message.clone()));
                     }

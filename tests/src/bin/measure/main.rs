@@ -11,12 +11,16 @@
 //! are killed, one after another; the longest pause of every node below them, and packets that never
 //! came; with `--delay`, in network namespaces that are 40 +- 10 ms apart and lose 1 % of all packets.
 //! `leaves`: the same with nodes that are asked to end. `freezes`: the same with the parent of a
-//! Chromium page, killed and asked to end; the longest time without a new picture. `--json FILE` writes all samples,
+//! Chromium page, killed and asked to end; the longest time without a new picture. `standby`: bits per second of
+//! a connection to a standby. `tracker`: CPU time, memory and messages that each of
+//! many peers without media costs a tracker. `--json FILE` writes all samples,
 //! `--quick` takes few, `--ends` so many nodes that are killed or leave.
 
 mod freezes;
 mod heals;
 mod hops;
+mod standby;
+mod tracker;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,18 +44,22 @@ struct Extent {
     chain: (usize, Duration),
     /// Nodes that are killed, and nodes that leave.
     ends: (usize, usize),
+    /// Peers of one tracker.
+    peers: usize,
 }
 
 const FULL: Extent = Extent {
     runs: 11,
     chain: (8, secs(20)),
     ends: (100, 20),
+    peers: 10_000,
 };
 
 const QUICK: Extent = Extent {
     runs: 3,
     chain: (4, secs(5)),
     ends: (5, 3),
+    peers: 3000,
 };
 
 fn main() -> ExitCode {
@@ -75,7 +83,7 @@ fn main() -> ExitCode {
     }
     let wants = |name: &str| what.iter().any(|w| w == name || w == "all");
     let known = [
-        "joins", "delay", "hops", "heals", "leaves", "freezes", "all",
+        "joins", "delay", "hops", "heals", "leaves", "freezes", "standby", "tracker", "all",
     ];
     if what.is_empty() || what.iter().any(|w| !known.contains(&w.as_str())) {
         return usage("what is to be measured?");
@@ -126,6 +134,15 @@ fn main() -> ExitCode {
             json!({ "killed": killed, "left": left }),
         );
     }
+    if wants("standby") {
+        let rates: Map<String, Value> = (standby::measure().into_iter())
+            .map(|(who, bits)| (who.to_owned(), json!(bits)))
+            .collect();
+        samples.insert("standby_bits_per_second".to_owned(), Value::Object(rates));
+    }
+    if wants("tracker") {
+        samples.insert("tracker".to_owned(), tracker::measure(extent.peers));
+    }
     if let Some(path) = json {
         let text = Value::Object(samples).to_string();
         std::fs::write(&path, text).unwrap_or_else(|e| panic!("{path}: {e}"));
@@ -136,7 +153,7 @@ fn main() -> ExitCode {
 fn usage(complaint: &str) -> ExitCode {
     eprintln!("{complaint}");
     eprintln!(
-        "usage: measure joins|delay|hops|heals|leaves|freezes|all... [--quick] [--delay] [--ends N] [--json FILE]"
+        "usage: measure joins|delay|hops|heals|leaves|freezes|standby|tracker|all... [--quick] [--delay] [--ends N] [--json FILE]"
     );
     ExitCode::from(2)
 }

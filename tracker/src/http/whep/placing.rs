@@ -83,7 +83,7 @@ async fn answer(line: &mut Line, link: LinkKey) -> Result<Result<Placed, Option<
             return Ok(placed.ok_or(parent));
         };
         let message = match next {
-            Some(Outgoing::Message(message)) => message,
+            Some(Outgoing::Message(message)) => *message,
             Some(Outgoing::Close) => return Err(Refusal::no_session()),
             None => return Err(Refusal::new(503, Stopped.to_string())),
         };
